@@ -1,0 +1,160 @@
+"""The command line: python -m explorer COMMAND …
+
+Every command takes --json: one JSON document on standard output; logs and progress go to standard error. Bad input ends
+with exit code 2 and one line that says what was wrong and what would be right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import InputError
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but bad usage is one line like every other bad input."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def names(text: str) -> list[str]:
+    """A comma-separated list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that loads a model; `app.py` takes the same."""
+    from .record import DTYPES
+
+    group = parser.add_argument_group("models")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    group.add_argument("--dtype", default="auto", choices=DTYPES, help="auto: bfloat16 where the hardware has it")
+    group.add_argument("--backbone", action="append", default=[], metavar="ID", help="put a further backbone on the shelf")
+    group.add_argument("--contender", action="append", default=[], metavar="MODEL", help="put a sentence-transformers model on the shelf")  # fmt: skip
+    group.add_argument("--checkpoints", action="append", default=[], metavar="DIR", help="a further folder of variants")
+    group.add_argument("--trust-remote-code", action="store_true", help="run code that comes with a hub model (off)")
+
+
+def make_shelf(options: argparse.Namespace):
+    """The shelf that the model options ask for."""
+    from .variants import Shelf
+
+    return Shelf(
+        options.device,
+        options.dtype,
+        options.backbone,
+        options.checkpoints,
+        options.contender,
+        options.trust_remote_code,
+    )
+
+
+def build_parser() -> Parser:
+    """All commands and their options."""
+    parser = Parser(prog="python -m explorer", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    variants = commands.add_parser("variants", help="what is on the shelf")
+    search = commands.add_parser("search", help="one query, one ranking a variant")
+    search.add_argument("--corpus", default="python-stdlib", help="a built-in corpus, one of yours, or a file or folder")
+    search.add_argument("--query", required=True)
+    search.add_argument("--variants", type=names, default=None, help="comma-separated; default: the published model, eos-causal, bm25")  # fmt: skip
+    search.add_argument("--top-k", type=int, default=10)
+
+    for command, run in ((variants, run_variants), (search, run_search)):
+        add_model_options(command)
+        command.add_argument("--json", action="store_true", help="one JSON document on standard output")
+        command.set_defaults(run=run)
+    return parser
+
+
+def describe(variant: Any) -> dict[str, Any]:
+    """A variant as the document of `variants --json` has it."""
+    return {
+        "name": variant.name,
+        "source": variant.source,
+        "design": variant.design.name if variant.design else None,
+        "pooling": variant.design.pooling if variant.design else None,
+        "attention": variant.design.attention if variant.design else None,
+        "backbone": variant.backbone or None,
+        "trained": variant.trained,
+        "how": variant.how,
+        "scores": dict(variant.scores),
+    }
+
+
+def run_variants(options: argparse.Namespace) -> dict[str, Any]:
+    shelf = make_shelf(options)
+    return {"variants": [describe(v) for v in shelf.variants], "problems": shelf.problems}
+
+
+def print_variants(result: dict[str, Any]) -> None:
+    width = max(len(v["name"]) for v in result["variants"])
+    for v in result["variants"]:
+        print(f"{v['name']:{width}}  {v['how']}")
+    for problem in result["problems"]:
+        print(f"skipped {problem}", file=sys.stderr)
+
+
+def run_search(options: argparse.Namespace) -> dict[str, Any]:
+    from .comparison import Comparer
+    from .corpora.library import open_anything
+    from .variants import DEFAULT_VARIANTS
+
+    shelf = make_shelf(options)
+    comparer = Comparer(shelf)
+    wanted = comparer.names(options.variants or DEFAULT_VARIANTS, options.top_k)
+    corpus = open_anything(options.corpus)
+
+    def progress(variant: str, done: int, total: int) -> None:
+        end = "\n" if done == total else ""
+        print(f"\r{variant}: {done}/{total} documents encoded", end=end, file=sys.stderr, flush=True)
+
+    return comparer.compare(corpus, options.query, wanted, options.top_k, progress=progress).to_json()
+
+
+def print_search(result: dict[str, Any]) -> None:
+    for variant, ranking in result["results"].items():
+        print(f"\n{variant}")
+        for hit in ranking:
+            text = " ".join(hit["text"].split())
+            print(f"  {hit['rank']:>2}  {hit['score']:.3f}  {text[:100]}")
+    print()
+    for pair in result["agreement"]["pairs"]:
+        print(f"{pair['a']} / {pair['b']}: overlap@{result['agreement']['k']} {pair['overlap']:.2f}, RBO {pair['rbo']:.2f}")
+
+
+PRINTERS = {"variants": print_variants, "search": print_search}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    options = build_parser().parse_args(arguments)
+    try:
+        result = options.run(options)
+    except InputError as error:
+        print(f"python -m explorer {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    if options.json:
+        json.dump(result, sys.stdout, ensure_ascii=False, allow_nan=False)
+        print()
+    else:
+        PRINTERS[options.command](result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

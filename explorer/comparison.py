@@ -1,0 +1,245 @@
+"""Rankings side by side: one query or many, over one corpus, by several variants.
+
+comparer = Comparer(Shelf())
+view = comparer.compare(corpus, "delete a folder and everything in it", ["minilm-published", "bm25"], k=10)
+view.results["bm25"][0].id, view.agreement.pairs()
+study = comparer.compare_many(corpus, corpus.queries, ["minilm-published", "bm25"], k=10)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from .corpora import Corpus
+from .embeddings import Embeddings
+from .errors import InputError
+from .measures import Agreement, Difference, Quality, agreement_matrix, disagreement, paired_bootstrap, quality
+from .retrieval import DenseIndex, Hit, LexicalIndex, hits
+from .retrieval import Kind as IndexKind
+from .store import Cancel
+from .variants import Shelf
+
+VariantProgress = Callable[[str, int, int], None]
+"""Called with (variant, texts done, texts in all) while a corpus is encoded."""
+
+INDEXES_KEPT = 12
+MAX_K = 50
+QUALITY_DEPTH = 100
+"""Depth of the rankings that measures over many queries are taken from (nDCG and MRR are cut at k)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One query's rankings, best first, by variant."""
+
+    corpus: Corpus
+    query: str
+    k: int
+    results: Mapping[str, list[Hit]]
+
+    @property
+    def rankings(self) -> dict[str, list[str]]:
+        """Document ids, best first, by variant."""
+        return {name: [hit.id for hit in ranking] for name, ranking in self.results.items()}
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """Overlap@k and rank-biased overlap of every pair."""
+        return agreement_matrix(self.rankings, self.k)
+
+    def shifts(self, reference: str) -> dict[str, dict[str, int | None]]:
+        """Per variant and document: places gained against the reference (positive: ranked higher here).
+
+        None where the reference does not have the document among its k.
+        """
+        base = {hit.id: hit.rank for hit in self.results[reference]}
+        return {
+            name: {hit.id: base[hit.id] - hit.rank if hit.id in base else None for hit in ranking}
+            for name, ranking in self.results.items()
+        }
+
+    def shared_by_all(self) -> set[str]:
+        """Documents that stand at the same rank in every column: what "only disagreements" hides."""
+        columns = list(self.rankings.values())
+        if len(columns) < 2:
+            return set()
+        return {rows[0] for rows in zip(*columns, strict=False) if len(set(rows)) == 1}
+
+    def quality(self, query_id: str) -> Quality | None:
+        """Measures of this one query by its judgments; None when nothing relevant is judged."""
+        judged = self.corpus.qrels.get(query_id, {})
+        if not any(grade > 0 for grade in judged.values()):
+            return None
+        return quality(
+            {name: {query_id: ranking} for name, ranking in self.results.items()}, {query_id: judged}, self.k
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `search --json`."""
+        return {
+            "query": self.query,
+            "corpus": self.corpus.name,
+            "results": {
+                name: [
+                    {"rank": hit.rank, "id": hit.id, "score": hit.score, "text": self.corpus.document(hit.id).passage}
+                    for hit in ranking
+                ]
+                for name, ranking in self.results.items()
+            },
+            "agreement": {"k": self.k, "pairs": self.agreement.pairs()},
+        }
+
+
+@dataclass(frozen=True)
+class ManyQueries:
+    """Rankings of many queries by variant, with what they say about the variants."""
+
+    corpus: Corpus
+    queries: Mapping[str, str]
+    k: int
+    results: Mapping[str, Mapping[str, list[Hit]]]
+
+    @cached_property
+    def disagreements(self) -> dict[str, float]:
+        """Query id -> 1 - mean pairwise rank-biased overlap, hardest disagreement first."""
+        values = {
+            query: disagreement(
+                {name: [h.id for h in runs[query][: self.k]] for name, runs in self.results.items()}, self.k
+            )
+            for query in self.queries
+        }
+        return dict(sorted(values.items(), key=lambda item: -item[1]))
+
+    @cached_property
+    def quality(self) -> Quality | None:
+        """nDCG@k, MRR@k, Recall@k by variant and query; None when none of the queries is judged."""
+        judged = {q: self.corpus.qrels[q] for q in self.queries if q in self.corpus.qrels}
+        if not any(grade > 0 for grades in judged.values() for grade in grades.values()):
+            return None
+        return quality(self.results, judged, self.k)
+
+    def differences(self, reference: str, metric: str) -> dict[str, Difference]:
+        """Every other variant against the reference, paired by query. Empty without judgments."""
+        if self.quality is None:
+            return {}
+        base = self.quality.per_query[reference][metric]
+        return {
+            name: paired_bootstrap([self.quality.per_query[name][metric][q] for q in base], list(base.values()))
+            for name in self.results
+            if name != reference
+        }
+
+
+class Comparer:
+    """Ranks corpora with variants; keeps indexes in memory and embeddings on disk. Thread-safe."""
+
+    def __init__(self, shelf: Shelf, embeddings: Embeddings | None = None) -> None:
+        self.shelf = shelf
+        self.embeddings = embeddings or Embeddings()
+        self._indexes: OrderedDict[tuple[str, ...], DenseIndex | LexicalIndex] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def index(
+        self,
+        variant: str,
+        corpus: Corpus,
+        kind: IndexKind = "exact",
+        progress: VariantProgress | None = None,
+        cancel: Cancel | None = None,
+    ) -> DenseIndex | LexicalIndex:
+        """The index of a corpus for a variant, built on first use. BM25 has one of its own kind."""
+        if self.shelf.find(variant).source == "lexical":
+            return self._kept(("bm25", corpus.content_hash), lambda: LexicalIndex(corpus.passages))
+        encoder = self.shelf.load(variant)
+
+        def report(done: int, total: int) -> None:
+            if progress is not None:
+                progress(variant, done, total)
+
+        def build() -> DenseIndex:
+            vectors = self.embeddings.documents(encoder, corpus, report, cancel)
+            return DenseIndex(vectors, kind)
+
+        return self._kept((encoder.key("document"), corpus.content_hash, kind), build)
+
+    def _kept(self, key: tuple[str, ...], build: Callable[[], DenseIndex | LexicalIndex]) -> DenseIndex | LexicalIndex:
+        with self._lock:
+            if key in self._indexes:
+                self._indexes.move_to_end(key)
+                return self._indexes[key]
+        index = build()
+        with self._lock:
+            self._indexes[key] = index
+            while len(self._indexes) > INDEXES_KEPT:
+                self._indexes.popitem(last=False)
+        return index
+
+    def rank(
+        self,
+        variant: str,
+        corpus: Corpus,
+        queries: Sequence[str],
+        k: int,
+        kind: IndexKind = "exact",
+        progress: VariantProgress | None = None,
+        cancel: Cancel | None = None,
+    ) -> list[list[Hit]]:
+        """The k best documents for each query text, by one variant."""
+        index = self.index(variant, corpus, kind, progress, cancel)
+        if isinstance(index, LexicalIndex):
+            found = index.search(queries, k)
+        else:
+            found = index.search(self.embeddings.queries(self.shelf.load(variant), queries), k)
+        return [hits(scores, rows, corpus.ids) for scores, rows in zip(*found, strict=True)]
+
+    def compare(
+        self,
+        corpus: Corpus,
+        query: str,
+        variants: Sequence[str],
+        k: int = 10,
+        kind: IndexKind = "exact",
+        progress: VariantProgress | None = None,
+        cancel: Cancel | None = None,
+    ) -> Comparison:
+        """One query, one ranking a variant. Raises `InputError` for an empty query, no or unknown variants, a bad k."""
+        if not query.strip():
+            raise InputError("type a query first: there is nothing to search for")
+        names = self.names(variants, k)
+        results = {name: self.rank(name, corpus, [query], k, kind, progress, cancel)[0] for name in names}
+        return Comparison(corpus, query, k, results)
+
+    def compare_many(
+        self,
+        corpus: Corpus,
+        queries: Mapping[str, str],
+        variants: Sequence[str],
+        k: int = 10,
+        kind: IndexKind = "exact",
+        progress: VariantProgress | None = None,
+        cancel: Cancel | None = None,
+    ) -> ManyQueries:
+        """Many queries (id -> text), ranked to depth `QUALITY_DEPTH` by every variant."""
+        queries = {id: text for id, text in queries.items() if text.strip()}
+        if not queries:
+            raise InputError("there are no queries to run: the corpus has none and none were given")
+        names = self.names(variants, k)
+        results: dict[str, dict[str, list[Hit]]] = {}
+        for name in names:
+            ranked = self.rank(name, corpus, list(queries.values()), max(k, QUALITY_DEPTH), kind, progress, cancel)
+            results[name] = dict(zip(queries, ranked, strict=True))
+        return ManyQueries(corpus, queries, k, results)
+
+    def names(self, variants: Sequence[str], k: int) -> list[str]:
+        """Full names of the variants asked for, each once. Raises `InputError` for none, unknown ones or a bad k."""
+        if not 1 <= k <= MAX_K:
+            raise InputError(f"top-k must be between 1 and {MAX_K}, not {k}")
+        names = list(dict.fromkeys(self.shelf.find(name).name for name in variants))
+        if not names:
+            raise InputError("choose at least one variant to search with")
+        return names

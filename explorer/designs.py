@@ -1,0 +1,88 @@
+"""The designs: how token states become one vector (pooling) and who may see whom (attention).
+
+The named designs are those of "Pooling And Attention: What Are Effective Designs For LLM-Based Embedding Models?"
+(Tang & Yang, arXiv 2409.02727, table 1) and the mean-pooling baselines. A further design is one further line below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .errors import InputError
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_BACKBONE = MINILM
+"""A bare design name means this backbone's variant; its weights come with the requirements and need no network."""
+
+Pooling = Literal["eos", "mean", "last-layer", "multi-layer"]
+Attention = Literal["causal", "bidirectional"]
+States = Literal["tokens", "layer-eos", "layer-means"]
+"""What a pooler reads: the last layer's tokens, the end token of every layer, or the masked mean of every layer."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A pair (pooling, attention) with the name it has everywhere: command line, page, folders."""
+
+    name: str
+    pooling: Pooling
+    attention: Attention
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for field, value, valid in (
+            ("pooling", self.pooling, get_args(Pooling)),
+            ("attention", self.attention, get_args(Attention)),
+        ):
+            if value not in valid:
+                raise InputError(f"{field} '{value}' of design '{self.name}' is none of: {', '.join(valid)}")
+
+    @property
+    def trainable_pooler(self) -> bool:
+        """Whether the pooler has weights: without training those are random and mean nothing."""
+        return self.pooling in ("last-layer", "multi-layer")
+
+    @property
+    def states(self) -> States:
+        """What the pooler reads (paper, section 3.2).
+
+        With causal attention only the end token has seen the whole text, so it stands for a layer; with bidirectional
+        attention every token has, so their mean does.
+        """
+        if self.pooling != "multi-layer":
+            return "tokens"
+        return "layer-eos" if self.attention == "causal" else "layer-means"
+
+
+DESIGNS: dict[str, Design] = {
+    design.name: design
+    for design in (
+        Design("eos-causal", "eos", "causal", note="Model 1 of the paper"),
+        Design("last-layer-causal", "last-layer", "causal", note="Model 2 of the paper"),
+        Design("multi-layer-causal", "multi-layer", "causal", note="Model 3 of the paper"),
+        Design("last-layer-bidirectional", "last-layer", "bidirectional", note="Model 4 of the paper"),
+        Design("multi-layer-bidirectional", "multi-layer", "bidirectional", note="Model 5 of the paper"),
+        Design("mean-causal", "mean", "causal", note="baseline"),
+        Design("mean-bidirectional", "mean", "bidirectional", note="baseline"),
+        Design("eos-bidirectional", "eos", "bidirectional", note="not in the paper: the fourth untrained corner"),
+    )
+}
+
+STUDY_DESIGNS: tuple[str, ...] = tuple(name for name, d in DESIGNS.items() if not d.note.startswith("not in the paper"))
+"""The paper's five and the two mean baselines: what "all" means in a study."""
+
+READS: dict[str, str] = {
+    "eos": "the state of the end token in the last layer",
+    "mean": "the mean of all token states of the last layer",
+    "last-layer": "cross-attention over the tokens of the last layer",
+    "multi-layer": "cross-attention over all layers",
+}
+"""One phrase a pooling, for people."""
+
+
+def design(name: str) -> Design:
+    """The design of that name; `InputError` naming the valid ones otherwise."""
+    if name not in DESIGNS:
+        raise InputError(f"unknown design '{name}'; valid designs: {', '.join(DESIGNS)}")
+    return DESIGNS[name]

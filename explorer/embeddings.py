@@ -1,0 +1,103 @@
+"""Vectors computed once per (variant, corpus, text settings), kept on disk, reused after a restart.
+
+    vectors = Embeddings().documents(encoder, corpus)   # float32 [n, d], rows of unit length
+
+A file is keyed by content hashes (weights, prompt, length, dtype, documents), so nothing stale is ever read, and is
+written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .corpora import Corpus
+from .encoder import Encoder
+from .store import Cancel, Progress, cache_dir, content_hash, whole_file
+
+log = logging.getLogger(__name__)
+
+QUERIES_KEPT = 20_000
+"""Query vectors kept in memory: at 384 dimensions about 30 MB."""
+
+
+class Embeddings:
+    """The cache. Thread-safe: what two requests need at once is computed once."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._guard = threading.Lock()
+        self._queries: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+
+    def documents(
+        self, encoder: Encoder, corpus: Corpus, progress: Progress | None = None, cancel: Cancel | None = None
+    ) -> np.ndarray:
+        """float32 [n, d] of the corpus in order. Raises `Cancelled`; then nothing is written."""
+        path = self.path(encoder, corpus)
+        with self._guard:
+            lock = self._locks[path.name]
+        with lock:
+            stored = read_vectors(path, (len(corpus), encoder.dimension))
+            if stored is not None:
+                return stored
+            vectors = encoder.encode(corpus.passages, kind="document", progress=progress, cancel=cancel)
+            with whole_file(path) as temporary, temporary.open("wb") as file:
+                np.save(file, vectors, allow_pickle=False)
+            return vectors
+
+    def is_stored(self, encoder: Encoder, corpus: Corpus) -> bool:
+        """Whether `documents` would answer from disk."""
+        return self.path(encoder, corpus).is_file()
+
+    @staticmethod
+    def path(encoder: Encoder, corpus: Corpus) -> Path:
+        """The file of these vectors."""
+        return cache_dir("embeddings") / f"{content_hash((encoder.key('document'), corpus.content_hash))[:40]}.npy"
+
+    def queries(self, encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+        """float32 [q, d]; texts seen lately are not encoded again."""
+        key = encoder.key("query")
+        with self._guard:
+            known = {text: self._queries[key, text] for text in texts if (key, text) in self._queries}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        if missing:
+            fresh = dict(zip(missing, encoder.encode(missing, kind="query"), strict=True))
+            known |= fresh
+            with self._guard:
+                self._queries.update({(key, text): vector for text, vector in fresh.items()})
+                while len(self._queries) > QUERIES_KEPT:
+                    self._queries.popitem(last=False)
+        return np.stack([known[text] for text in texts]) if texts else np.empty((0, encoder.dimension), np.float32)
+
+
+def read_vectors(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """Stored vectors of that shape; None when there are none or the file is damaged (it is computed again)."""
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError, EOFError) as error:
+        log.warning("embedding cache %s is damaged and computed again: %s", path.name, error)
+        return None
+    if vectors.shape != shape or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
+        log.warning("embedding cache %s does not fit and is computed again", path.name)
+        return None
+    return vectors
+
+
+def cache_bytes() -> int:
+    """Bytes of stored embeddings."""
+    return sum(file.stat().st_size for file in cache_dir("embeddings").glob("*.npy"))
+
+
+def clear_cache() -> int:
+    """Delete all stored embeddings; returns the bytes freed. They are computed again when needed."""
+    freed = cache_bytes()
+    shutil.rmtree(cache_dir("embeddings"), ignore_errors=True)
+    return freed

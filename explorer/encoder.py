@@ -1,0 +1,321 @@
+"""An encoder: texts -> unit vectors. Ours is a shared backbone, an optional adapter and a pooler.
+
+    encoder = PooledEncoder.untrained(backbone, design("mean-bidirectional"))
+    vectors = encoder.encode(["a text", "another"], kind="document")   # float32 [2, d], rows of unit length
+
+A saved variant is a folder that describes itself: variant.json, pooler.safetensors (designs with a trainable pooler),
+adapter/ (LoRA in peft's format). Loading takes only its path and a backbone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from .backbone import Backbone, dtype_name, fingerprint, tensor_bytes
+from .designs import Design, design
+from .errors import Cancelled, InputError
+from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
+from .record import read_record
+from .store import Cancel, Progress, content_hash, whole_folder
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["query", "document"]
+WINDOW = 4096
+"""Texts tokenized and sorted together: enough for tight batches, little enough for memory and an early stop."""
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How a text becomes tokens; part of a variant, because vectors made with other settings do not compare."""
+
+    max_length: int = 512
+    """Longer texts are cut to this many tokens; the end token is kept."""
+    query_prompt: str = ""
+    """Put before every query, e.g. "Instruct: …\\nQuery: "."""
+    document_prompt: str = ""
+    """Put before every document."""
+
+    def __post_init__(self) -> None:
+        if self.max_length < 4:
+            raise InputError(f"max_length {self.max_length} is too short: at least 4 tokens")
+
+    def prompt(self, kind: Kind) -> str:
+        """The prompt of that kind of text."""
+        return self.query_prompt if kind == "query" else self.document_prompt
+
+
+class Encoder(Protocol):
+    """What retrieval, maps and evaluation need of a model."""
+
+    name: str
+    dimension: int
+    fingerprint: str
+
+    def key(self, kind: Kind) -> str:
+        """Names everything that decides the vectors except the texts: the key of an embedding cache."""
+        ...
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        kind: Kind = "document",
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> np.ndarray:
+        """float32 [n, d], rows of unit length, in the order of `texts`. Raises `Cancelled`."""
+        ...
+
+
+class PooledEncoder:
+    """One design on a shared backbone."""
+
+    def __init__(
+        self,
+        name: str,
+        backbone: Backbone,
+        design: Design,
+        pooler: Pooler,
+        texts: TextSettings,
+        adapter: str | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
+        self.name = name
+        self.backbone = backbone
+        self.design = design
+        self.texts = replace(texts, max_length=min(texts.max_length, backbone.max_length))
+        self.adapter = adapter
+        self.dimension = backbone.width
+        # Small poolers stay float32; on a GPU a pooler of a billion weights follows the backbone's dtype.
+        self.pooler = pooler.to(device=backbone.device, dtype=backbone.weights_dtype).eval()
+        self.fingerprint = fingerprint or content_hash((backbone.fingerprint, design.pooling, design.attention))
+        # Where products overflow the caches early, larger batches only pad more.
+        self.token_budget = 2048 if backbone.device.type == "cpu" else 32768
+
+    @classmethod
+    def untrained(
+        cls, backbone: Backbone, design: Design, name: str | None = None, texts: TextSettings | None = None
+    ) -> PooledEncoder:
+        """A design that means something without training. Refuses those whose pooler would be random."""
+        if design.trainable_pooler:
+            raise InputError(
+                f"{design.name} has a trainable pooler: untrained it is random, so it is not shown as a result"
+            )
+        pooler = build_pooler(design, backbone.width, backbone.layers)
+        return cls(name or design.name, backbone, design, pooler, texts or default_texts(backbone))
+
+    @classmethod
+    def load(cls, folder: Path, backbone: Backbone, name: str) -> PooledEncoder:
+        """A saved variant onto a backbone that is loaded. Raises `InputError` when the two do not fit."""
+        record = read_record(folder)
+        chosen = design(record["design"])
+        config = PoolerConfig(**record["pooler"]) if record.get("pooler") else None
+        pooler = build_pooler(chosen, backbone.width, backbone.layers, config)
+        parts = [json.dumps([record["design"], record.get("pooler")])]
+        if isinstance(pooler, CrossAttentionPooler):
+            tensors = load_tensors(folder / "pooler.safetensors")
+            try:
+                pooler.load_state_dict(tensors)
+            except RuntimeError as error:
+                raise InputError(f"the pooler of '{name}' does not fit its own variant.json") from error
+            parts.append(fingerprint(tensors))
+        adapter = None
+        if (folder / "adapter").is_dir():
+            backbone.add_adapter(name, folder / "adapter")
+            adapter = name
+            parts.append(fingerprint(load_tensors(folder / "adapter" / "adapter_model.safetensors")))
+        texts = TextSettings(**record.get("texts", {}))
+        return cls(name, backbone, chosen, pooler, texts, adapter, content_hash((backbone.fingerprint, *parts)))
+
+    def save(self, folder: Path, **record: Any) -> None:
+        """Write the variant whole or not at all; `record` is added to variant.json (how it was trained, scores)."""
+        from safetensors.torch import save_file
+
+        described = {
+            "design": self.design.name,
+            "backbone": self.backbone.name,
+            "texts": asdict(self.texts),
+            "pooler": asdict(self.pooler.config) if isinstance(self.pooler, CrossAttentionPooler) else None,
+            **record,
+        }
+        with whole_folder(folder) as new:
+            (new / "variant.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+            if described["pooler"]:
+                save_file({k: v.contiguous() for k, v in self.pooler.state_dict().items()}, new / "pooler.safetensors")
+            if self.adapter:
+                self.backbone.save_adapter(self.adapter, new / "adapter")
+
+    def close(self) -> None:
+        """Take the adapter off the backbone."""
+        if self.adapter:
+            self.backbone.remove_adapter(self.adapter)
+            self.adapter = None
+
+    def key(self, kind: Kind) -> str:
+        return content_hash(
+            (self.fingerprint, self.texts.prompt(kind), str(self.texts.max_length), dtype_name(self.backbone.dtype))
+        )
+
+    @property
+    def own_bytes(self) -> int:
+        """Bytes that this variant adds to the backbone's: adapter and pooler."""
+        adapter = self.backbone.memory().adapters[self.adapter] if self.adapter else 0
+        return adapter + tensor_bytes(list(self.pooler.parameters()))
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """ids, mask [B, T] -> unit embeddings float32 [B, d]."""
+        states, state_mask = self.backbone.states(
+            ids, mask, attention=self.design.attention, read=self.design.states, adapter=self.adapter
+        )
+        return self.pooler(states, state_mask)
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        kind: Kind = "document",
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+        token_budget: int | None = None,
+    ) -> np.ndarray:
+        """Sorted by length and packed into batches of about `token_budget` tokens, padding counted.
+
+        Longest texts first: if memory does not suffice this shows at once, the budget is halved and work goes on.
+        """
+        out = np.empty((len(texts), self.dimension), dtype=np.float32)
+        prompt = self.texts.prompt(kind)
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        budget = token_budget or self.token_budget
+        done = 0
+        for start in range(0, len(order), WINDOW):
+            window = order[start : start + WINDOW]
+            ids = self.backbone.tokenize([prompt + texts[i] for i in window], self.texts.max_length)
+            by_length = sorted(range(len(window)), key=lambda i: -len(ids[i]))
+            at = 0
+            while at < len(by_length):
+                if cancel is not None and cancel.is_set():
+                    raise Cancelled(f"stopped after {done} of {len(texts)} texts")
+                batch = pack(by_length, at, ids, budget)
+                try:
+                    vectors = self._encode_batch([ids[i] for i in batch])
+                except (torch.OutOfMemoryError, RuntimeError) as error:
+                    budget = self._smaller_budget(error, batch, budget)
+                    continue
+                out[[window[i] for i in batch]] = vectors
+                at += len(batch)
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(texts))
+                time.sleep(0)  # let a waiting request take the backbone's lock between two batches
+        return out
+
+    def _encode_batch(self, ids: list[list[int]]) -> np.ndarray:
+        with torch.inference_mode():
+            return self.forward(*self.backbone.pad(ids)).cpu().numpy()
+
+    def _smaller_budget(self, error: RuntimeError, batch: list[int], budget: int) -> int:
+        """Half the token budget after running out of memory; any other error goes on its way."""
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise error
+        if len(batch) == 1:
+            raise InputError(
+                f"'{self.name}' ran out of memory on a single text; shorten max_length or use a smaller backbone"
+            ) from error
+        if self.backbone.device.type == "cuda":
+            torch.cuda.empty_cache()
+        log.warning("%s: out of memory, going on with batches of %d tokens", self.name, budget // 2)
+        return budget // 2
+
+
+def pack(order: Sequence[int], at: int, ids: Sequence[Sequence[int]], budget: int) -> list[int]:
+    """The next batch of `order` from position `at`: rows x longest row stays within `budget`, at least one row."""
+    longest = max(1, len(ids[order[at]]))  # sorted: the first is the longest
+    return list(order[at : at + max(1, budget // longest)])
+
+
+def default_texts(backbone: Backbone) -> TextSettings:
+    """The length that the backbone's own sentence-transformers configuration asks for, else 512 tokens."""
+    from .backbone import resolve
+
+    path = Path(resolve(backbone.name)) / "sentence_bert_config.json" if backbone.name else None
+    length = 512
+    if path is not None and path.is_file():
+        length = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") or length
+    return TextSettings(max_length=length)
+
+
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file; `InputError` if it is missing or broken."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"'{path.parent.name}/{path.name}' is missing or no safetensors file") from error
+
+
+class SentenceTransformerEncoder:
+    """Any sentence-transformers model as one more contender; its own pooling and prompts apply."""
+
+    def __init__(self, name: str, device: str = "auto", trust_remote_code: bool = False) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        from .backbone import check_on_hub, loading, pick_device, resolve
+
+        where = resolve_sentence_transformer(name, resolve)
+        if where == name and not Path(name).is_dir():
+            check_on_hub(name)
+        with loading(name):
+            self.model = SentenceTransformer(
+                where, device=str(pick_device(device)), trust_remote_code=trust_remote_code
+            )
+        self.name = name
+        self.dimension = int(self.model.get_embedding_dimension() or 0)
+        self.fingerprint = fingerprint(self.model.state_dict())
+
+    @property
+    def own_bytes(self) -> int:
+        """Bytes of its weights: it shares none."""
+        return tensor_bytes(list(self.model.parameters()))
+
+    def close(self) -> None:
+        """Nothing is shared, so there is nothing to take off."""
+
+    def key(self, kind: Kind) -> str:
+        prompts = json.dumps(self.model.prompts, sort_keys=True)
+        return content_hash((self.fingerprint, kind, prompts, str(self.model.max_seq_length)))
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        kind: Kind = "document",
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> np.ndarray:
+        out = np.empty((len(texts), self.dimension), dtype=np.float32)
+        encode = self.model.encode_query if kind == "query" else self.model.encode_document
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for start in range(0, len(order), 256):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled(f"stopped after {start} of {len(texts)} texts")
+            rows = order[start : start + 256]
+            out[rows] = encode([texts[i] for i in rows], normalize_embeddings=True, show_progress_bar=False)
+            if progress is not None:
+                progress(start + len(rows), len(texts))
+        return out
+
+
+def resolve_sentence_transformer(name: str, resolve) -> str:
+    """A folder or hub id for sentence-transformers; a cached model is taken from the cache."""
+    if Path(name).is_dir() and not (Path(name) / "modules.json").is_file():
+        raise InputError(f"the folder '{name}' holds no sentence-transformers model: it has no modules.json")
+    return name if Path(name).is_dir() else resolve(name)

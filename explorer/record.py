@@ -1,0 +1,25 @@
+"""variant.json: what a saved variant says about itself. Read without importing torch, so that listing is instant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """variant.json of a saved variant; `InputError` if it is missing, broken or lacks design or backbone."""
+    path = folder / "variant.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"the folder '{folder.name}' is no variant: it has no variant.json") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"variant.json of '{folder.name}' is not valid JSON") from error
+    if not isinstance(record, dict) or not {"design", "backbone"} <= set(record):
+        raise InputError(f"variant.json of '{folder.name}' names no design or no backbone")
+    return record

@@ -1,0 +1,260 @@
+"""The shelf: what can be compared, what is loaded, and what it costs in memory.
+
+On the shelf stand the saved variants under `checkpoints/` (and further folders), the untouched published model, the
+designs that mean something without training (marked so), any sentence-transformers model that was added, and BM25.
+Listing reads small files only; torch is imported when something is loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .designs import DEFAULT_BACKBONE, DESIGNS, MINILM, READS, Design, design
+from .errors import InputError
+from .record import read_record
+
+if TYPE_CHECKING:
+    from .backbone import Backbone
+    from .encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+PUBLISHED = "minilm-published"
+BM25 = "bm25"
+
+DEFAULT_VARIANTS = (PUBLISHED, "eos-causal", BM25)
+"""What is compared before anything is chosen."""
+
+Source = Literal["checkpoint", "published", "untrained", "sentence-transformers", "lexical"]
+
+
+def short_name(backbone: str) -> str:
+    """A backbone's name as the first folder below checkpoints/: "minilm", else the last part of its id in lower case."""
+    if backbone == MINILM:
+        return "minilm"
+    return re.sub(r"[^a-z0-9.-]+", "-", Path(backbone).name.lower()).strip("-.") or "backbone"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing on the shelf, loaded or not."""
+
+    name: str
+    source: Source
+    design: Design | None = None
+    backbone: str = ""
+    path: Path | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    """variant.json: texts, pooler sizes, how it was trained, scores."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether what distinguishes this variant was learned."""
+        return self.source != "untrained"
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Scores that came with the variant, task -> main score; empty when none are known."""
+        return self.record.get("scores", {})
+
+    @property
+    def how(self) -> str:
+        """One sentence on what it is and how it came to be."""
+        if self.source == "lexical":
+            return "Matches words, no model: the lexical yardstick."
+        if self.source == "sentence-transformers":
+            return "A sentence-transformers model with its own pooling and prompts."
+        assert self.design is not None
+        reads = f"Reads {READS[self.design.pooling]}, {self.design.attention} attention."
+        if self.source == "published":
+            return f"The published model, untouched. {reads}"
+        if self.source == "untrained":
+            return f"Not trained: the published weights, read in a way they were not trained for. {reads}"
+        steps = self.record.get("training", {}).get("steps")
+        return f"Trained{f' for {steps} steps' if steps else ''}. {reads}"
+
+
+@dataclass(frozen=True)
+class ShelfMemory:
+    """Bytes held: every backbone's weights once, and what each loaded variant adds."""
+
+    backbones: dict[str, int]
+    variants: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        return sum(self.backbones.values()) + sum(self.variants.values())
+
+
+class Shelf:
+    """Discovers, loads and unloads variants. Thread-safe."""
+
+    def __init__(
+        self,
+        device: str = "auto",
+        dtype: str = "auto",
+        backbones: Sequence[str] = (),
+        checkpoints: Sequence[Path | str] = (),
+        contenders: Sequence[str] = (),
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.device, self.dtype, self.trust_remote_code = device, dtype, trust_remote_code
+        self.folders = [CHECKPOINTS, *(Path(folder) for folder in checkpoints)]
+        for folder in self.folders[1:]:
+            if not folder.is_dir():
+                raise InputError(f"the checkpoints folder '{folder}' does not exist")
+        self.backbone_ids = list(dict.fromkeys((DEFAULT_BACKBONE, *backbones)))
+        self.contenders = list(dict.fromkeys(contenders))
+        self.problems: list[str] = []
+        self._backbones: dict[str, Backbone] = {}
+        self._loaded: dict[str, Encoder] = {}
+        self._lock = threading.RLock()
+        self._variants: dict[str, Variant] = {}
+        self.refresh()
+
+    # -- what there is
+
+    def refresh(self) -> None:
+        """Look at the folders again: a fine-tune may have put something there."""
+        found = {v.name: v for v in self._published() + self._untrained() + self._checkpoints() + self._contenders()}
+        found[BM25] = Variant(BM25, "lexical")
+        with self._lock:
+            self._variants = found
+
+    def _published(self) -> list[Variant]:
+        return [Variant(PUBLISHED, "published", DESIGNS["mean-bidirectional"], MINILM)]
+
+    def _untrained(self) -> list[Variant]:
+        """Fixed poolers on raw weights; MiniLM's mean-bidirectional is left out, as it is the published model."""
+        return [
+            Variant(f"{short_name(backbone)}-untrained/{d.name}", "untrained", d, backbone)
+            for backbone in self.backbone_ids
+            for d in DESIGNS.values()
+            if not d.trainable_pooler and (backbone, d.name) != (MINILM, "mean-bidirectional")
+        ]
+
+    def _checkpoints(self) -> list[Variant]:
+        found: list[Variant] = []
+        self.problems = []
+        for root in self.folders:
+            for file in sorted(root.glob("*/**/variant.json")):
+                name = file.parent.relative_to(root).as_posix()
+                if any(part.startswith(".") for part in file.parent.relative_to(root).parts):
+                    continue  # a folder that is being written
+                try:
+                    record = read_record(file.parent)
+                    found.append(
+                        Variant(name, "checkpoint", design(record["design"]), record["backbone"], file.parent, record)
+                    )
+                except InputError as error:
+                    self.problems.append(f"{name}: {error}")
+                    log.warning("skipped %s: %s", name, error)
+        return found
+
+    def _contenders(self) -> list[Variant]:
+        return [Variant(name, "sentence-transformers", backbone=name) for name in self.contenders]
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Everything on the shelf, trained ones first."""
+        order = ("published", "checkpoint", "sentence-transformers", "untrained", "lexical")
+        with self._lock:
+            return sorted(self._variants.values(), key=lambda v: order.index(v.source))
+
+    def find(self, name: str) -> Variant:
+        """By name; a bare design name means the default backbone's, trained if there is one.
+
+        Raises `InputError` naming what is on the shelf.
+        """
+        home = short_name(DEFAULT_BACKBONE)
+        with self._lock:
+            for candidate in (name, f"{home}/{name}", f"{home}-untrained/{name}"):
+                if candidate in self._variants:
+                    return self._variants[candidate]
+        if name in DESIGNS:
+            raise InputError(f"there is no trained '{name}' on the shelf, and untrained its pooler would be random")
+        raise InputError(
+            f"no variant '{name[:80]}' on the shelf; there are: {', '.join(v.name for v in self.variants)}"
+        )
+
+    def add_backbone(self, backbone: str) -> list[Variant]:
+        """Put a backbone's untrained designs on the shelf; it is loaded to see that it works."""
+        self._backbone(backbone)
+        if backbone not in self.backbone_ids:
+            self.backbone_ids.append(backbone)
+        self.refresh()
+        return [v for v in self.variants if v.backbone == backbone]
+
+    def add_contender(self, model: str) -> Variant:
+        """Put a sentence-transformers model (hub id or folder) on the shelf; it is loaded to see that it works."""
+        if model not in self.contenders:
+            variant = Variant(model, "sentence-transformers", backbone=model)
+            with self._lock:
+                self._loaded[model] = self._load(variant)
+                self.contenders.append(model)
+        self.refresh()
+        return self.find(model)
+
+    # -- what is loaded
+
+    def load(self, name: str) -> Encoder:
+        """The encoder of a variant, loaded on first use. BM25 has none. Raises `InputError`."""
+        variant = self.find(name)
+        if variant.source == "lexical":
+            raise InputError(f"'{variant.name}' matches words and makes no vectors")
+        with self._lock:
+            if variant.name not in self._loaded:
+                self._loaded[variant.name] = self._load(variant)
+            return self._loaded[variant.name]
+
+    def _load(self, variant: Variant) -> Encoder:
+        from .encoder import PooledEncoder, SentenceTransformerEncoder
+
+        if variant.source == "sentence-transformers":
+            return SentenceTransformerEncoder(variant.backbone, self.device, self.trust_remote_code)
+        backbone = self._backbone(variant.backbone)
+        if variant.path is not None:
+            return PooledEncoder.load(variant.path, backbone, variant.name)
+        assert variant.design is not None
+        return PooledEncoder.untrained(backbone, variant.design, variant.name)
+
+    def _backbone(self, name: str) -> Backbone:
+        from .backbone import Backbone
+
+        with self._lock:
+            if name not in self._backbones:
+                self._backbones[name] = Backbone.load(name, self.device, self.dtype, self.trust_remote_code)
+            return self._backbones[name]
+
+    def unload(self, name: str) -> None:
+        """Free a variant; the backbone goes with its last variant."""
+        name = self.find(name).name
+        with self._lock:
+            encoder = self._loaded.pop(name, None)
+            if encoder is None:
+                return
+            encoder.close()  # type: ignore[attr-defined]
+            still = {self.find(other).backbone for other in self._loaded}
+            for backbone in set(self._backbones) - still:
+                del self._backbones[backbone]
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the loaded variants."""
+        with self._lock:
+            return list(self._loaded)
+
+    def memory(self) -> ShelfMemory:
+        """What is held now."""
+        with self._lock:
+            return ShelfMemory(
+                {name: backbone.memory().weights for name, backbone in self._backbones.items()},
+                {name: encoder.own_bytes for name, encoder in self._loaded.items()},  # type: ignore[attr-defined]
+            )
