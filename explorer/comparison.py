@@ -18,7 +18,7 @@ from typing import Any
 from .corpora import Corpus
 from .embeddings import Embeddings
 from .errors import InputError
-from .measures import Agreement, Difference, Quality, agreement_matrix, disagreement, paired_bootstrap, quality
+from .measures import Agreement, Difference, QueryScores, agreement_matrix, disagreement, paired_bootstrap, quality
 from .retrieval import DenseIndex, Hit, LexicalIndex, hits
 from .retrieval import Kind as IndexKind
 from .store import Cancel
@@ -70,14 +70,12 @@ class Comparison:
             return set()
         return {rows[0] for rows in zip(*columns, strict=False) if len(set(rows)) == 1}
 
-    def quality(self, query_id: str) -> Quality | None:
-        """Measures of this one query by its judgments; None when nothing relevant is judged."""
+    def quality(self, query_id: str) -> dict[str, QueryScores]:
+        """Measures of this one query by variant; empty when nothing is judged relevant to it."""
         judged = self.corpus.qrels.get(query_id, {})
-        if not any(grade > 0 for grade in judged.values()):
-            return None
-        return quality(
-            {name: {query_id: ranking} for name, ranking in self.results.items()}, {query_id: judged}, self.k
-        )
+        if not has_relevant(judged):
+            return {}
+        return {name: quality({query_id: found}, {query_id: judged}, self.k) for name, found in self.results.items()}
 
     def to_json(self) -> dict[str, Any]:
         """The document of `search --json`."""
@@ -116,23 +114,28 @@ class ManyQueries:
         return dict(sorted(values.items(), key=lambda item: -item[1]))
 
     @cached_property
-    def quality(self) -> Quality | None:
-        """nDCG@k, MRR@k, Recall@k by variant and query; None when none of the queries is judged."""
-        judged = {q: self.corpus.qrels[q] for q in self.queries if q in self.corpus.qrels}
-        if not any(grade > 0 for grades in judged.values() for grade in grades.values()):
-            return None
-        return quality(self.results, judged, self.k)
+    def quality(self) -> dict[str, QueryScores]:
+        """nDCG@k, MRR@k, Recall@k by variant and query; empty when none of the queries is judged."""
+        judged = {q: self.corpus.qrels[q] for q in self.queries if has_relevant(self.corpus.qrels.get(q, {}))}
+        if not judged:
+            return {}
+        return {name: quality(runs, judged, self.k) for name, runs in self.results.items()}
 
     def differences(self, reference: str, metric: str) -> dict[str, Difference]:
-        """Every other variant against the reference, paired by query. Empty without judgments."""
-        if self.quality is None:
+        """Every other variant minus the reference, paired by query. Empty with fewer than two judged queries."""
+        if not self.quality or self.quality[reference].n < 2:
             return {}
-        base = self.quality.per_query[reference][metric]
+        base = self.quality[reference].values(metric)
         return {
-            name: paired_bootstrap([self.quality.per_query[name][metric][q] for q in base], list(base.values()))
-            for name in self.results
+            name: paired_bootstrap(scores.values(metric), base)
+            for name, scores in self.quality.items()
             if name != reference
         }
+
+
+def has_relevant(judged: Mapping[str, int]) -> bool:
+    """Whether any of these judgments says relevant."""
+    return any(grade > 0 for grade in judged.values())
 
 
 class Comparer:
@@ -163,7 +166,7 @@ class Comparer:
 
         def build() -> DenseIndex:
             vectors = self.embeddings.documents(encoder, corpus, report, cancel)
-            return DenseIndex(vectors, kind)
+            return DenseIndex(vectors, kind, progress=report, cancel=cancel)
 
         return self._kept((encoder.key("document"), corpus.content_hash, kind), build)
 
@@ -196,6 +199,14 @@ class Comparer:
         else:
             found = index.search(self.embeddings.queries(self.shelf.load(variant), queries), k)
         return [hits(scores, rows, corpus.ids) for scores, rows in zip(*found, strict=True)]
+
+    def recall(self, variant: str, corpus: Corpus, kind: IndexKind, sample: int = 100) -> float | None:
+        """Recall@10 of an approximate index, with evenly spaced documents as queries. BM25 is exact: None."""
+        index = self.index(variant, corpus, kind)
+        if isinstance(index, LexicalIndex):
+            return None
+        vectors = self.embeddings.documents(self.shelf.load(variant), corpus)
+        return index.recall(vectors[:: max(1, len(vectors) // sample)][:sample], 10)
 
     def compare(
         self,

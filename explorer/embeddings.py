@@ -41,7 +41,8 @@ class Embeddings:
         """float32 [n, d] of the corpus in order. Raises `Cancelled`; then nothing is written."""
         path = self.path(encoder, corpus)
         with self._guard:
-            lock = self._locks[path.name]
+            # One variant after the other on one corpus: two at once would share the cores and both be late.
+            lock = self._locks[corpus.content_hash]
         with lock:
             stored = read_vectors(path, (len(corpus), encoder.dimension))
             if stored is not None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -29,7 +30,11 @@ from .store import Cancel, Progress, content_hash, whole_folder
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Kind = Literal["query", "document"]
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
+"""What a RuntimeError says when a device other than CUDA, or a library on it, has no memory left."""
+
 WINDOW = 4096
 """Texts tokenized and sorted together: enough for tight batches, little enough for memory and an early stop."""
 
@@ -46,8 +51,10 @@ class TextSettings:
     """Put before every document."""
 
     def __post_init__(self) -> None:
-        if self.max_length < 4:
-            raise InputError(f"max_length {self.max_length} is too short: at least 4 tokens")
+        if not isinstance(self.max_length, int) or self.max_length < 4:
+            raise InputError(f"max_length must be a whole number of at least 4 tokens, not {self.max_length!r}")
+        if not (isinstance(self.query_prompt, str) and isinstance(self.document_prompt, str)):
+            raise InputError("a prompt must be a text")
 
     def prompt(self, kind: Kind) -> str:
         """The prompt of that kind of text."""
@@ -87,7 +94,6 @@ class PooledEncoder:
         pooler: Pooler,
         texts: TextSettings,
         adapter: str | None = None,
-        fingerprint: str | None = None,
     ) -> None:
         self.name = name
         self.backbone = backbone
@@ -95,11 +101,21 @@ class PooledEncoder:
         self.texts = replace(texts, max_length=min(texts.max_length, backbone.max_length))
         self.adapter = adapter
         self.dimension = backbone.width
+        self.fingerprint = content_hash(self._identity(pooler))
         # Small poolers stay float32; on a GPU a pooler of a billion weights follows the backbone's dtype.
         self.pooler = pooler.to(device=backbone.device, dtype=backbone.weights_dtype).eval()
-        self.fingerprint = fingerprint or content_hash((backbone.fingerprint, design.pooling, design.attention))
         # Where products overflow the caches early, larger batches only pad more.
         self.token_budget = 2048 if backbone.device.type == "cpu" else 32768
+        self._closed = False
+
+    def _identity(self, pooler: Pooler) -> list[str]:
+        """Everything that makes this encoder another than others: weights, design, sizes."""
+        parts = [self.backbone.fingerprint, self.design.pooling, self.design.attention]
+        if isinstance(pooler, CrossAttentionPooler):
+            parts += [json.dumps(asdict(pooler.config)), fingerprint(pooler.state_dict())]
+        if self.adapter:
+            parts.append(self.backbone.adapter_fingerprint(self.adapter))
+        return parts
 
     @classmethod
     def untrained(
@@ -118,23 +134,18 @@ class PooledEncoder:
         """A saved variant onto a backbone that is loaded. Raises `InputError` when the two do not fit."""
         record = read_record(folder)
         chosen = design(record["design"])
-        config = PoolerConfig(**record["pooler"]) if record.get("pooler") else None
+        texts = from_record(TextSettings, record.get("texts") or {}, name)
+        config = from_record(PoolerConfig, record["pooler"], name) if record.get("pooler") else None
         pooler = build_pooler(chosen, backbone.width, backbone.layers, config)
-        parts = [json.dumps([record["design"], record.get("pooler")])]
         if isinstance(pooler, CrossAttentionPooler):
-            tensors = load_tensors(folder / "pooler.safetensors")
             try:
-                pooler.load_state_dict(tensors)
+                pooler.load_state_dict(load_tensors(folder / "pooler.safetensors"))
             except RuntimeError as error:
                 raise InputError(f"the pooler of '{name}' does not fit its own variant.json") from error
-            parts.append(fingerprint(tensors))
-        adapter = None
-        if (folder / "adapter").is_dir():
-            backbone.add_adapter(name, folder / "adapter")
-            adapter = name
-            parts.append(fingerprint(load_tensors(folder / "adapter" / "adapter_model.safetensors")))
-        texts = TextSettings(**record.get("texts", {}))
-        return cls(name, backbone, chosen, pooler, texts, adapter, content_hash((backbone.fingerprint, *parts)))
+        adapter = name if (folder / "adapter").is_dir() else None
+        if adapter:  # last of all: what was refused leaves no adapter behind
+            backbone.add_adapter(adapter, folder / "adapter")
+        return cls(name, backbone, chosen, pooler, texts, adapter)
 
     def save(self, folder: Path, **record: Any) -> None:
         """Write the variant whole or not at all; `record` is added to variant.json (how it was trained, scores)."""
@@ -155,10 +166,10 @@ class PooledEncoder:
                 self.backbone.save_adapter(self.adapter, new / "adapter")
 
     def close(self) -> None:
-        """Take the adapter off the backbone."""
-        if self.adapter:
+        """Take the adapter off the backbone. A computation that is still going on ends with `InputError`."""
+        if self.adapter and not self._closed:
             self.backbone.remove_adapter(self.adapter)
-            self.adapter = None
+        self._closed = True
 
     def key(self, kind: Kind) -> str:
         return content_hash(
@@ -168,11 +179,13 @@ class PooledEncoder:
     @property
     def own_bytes(self) -> int:
         """Bytes that this variant adds to the backbone's: adapter and pooler."""
-        adapter = self.backbone.memory().adapters[self.adapter] if self.adapter else 0
+        adapter = self.backbone.memory().adapters.get(self.adapter, 0) if self.adapter else 0
         return adapter + tensor_bytes(list(self.pooler.parameters()))
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """ids, mask [B, T] -> unit embeddings float32 [B, d]."""
+        if self._closed:
+            raise InputError(f"'{self.name}' was unloaded; load it again")
         states, state_mask = self.backbone.states(
             ids, mask, attention=self.design.attention, read=self.design.states, adapter=self.adapter
         )
@@ -207,7 +220,7 @@ class PooledEncoder:
                 try:
                     vectors = self._encode_batch([ids[i] for i in batch])
                 except (torch.OutOfMemoryError, RuntimeError) as error:
-                    budget = self._smaller_budget(error, batch, budget)
+                    budget = self._smaller_budget(error, len(batch), len(batch) * len(ids[batch[0]]))
                     continue
                 out[[window[i] for i in batch]] = vectors
                 at += len(batch)
@@ -221,18 +234,18 @@ class PooledEncoder:
         with torch.inference_mode():
             return self.forward(*self.backbone.pad(ids)).cpu().numpy()
 
-    def _smaller_budget(self, error: RuntimeError, batch: list[int], budget: int) -> int:
-        """Half the token budget after running out of memory; any other error goes on its way."""
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    def _smaller_budget(self, error: RuntimeError, rows: int, tokens: int) -> int:
+        """Half the tokens of the batch that ran out of memory; any other error goes on its way."""
+        if not isinstance(error, torch.OutOfMemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise error
-        if len(batch) == 1:
+        if rows == 1:
             raise InputError(
                 f"'{self.name}' ran out of memory on a single text; shorten max_length or use a smaller backbone"
             ) from error
         if self.backbone.device.type == "cuda":
             torch.cuda.empty_cache()
-        log.warning("%s: out of memory, going on with batches of %d tokens", self.name, budget // 2)
-        return budget // 2
+        log.warning("%s: out of memory, going on with batches of %d tokens", self.name, tokens // 2)
+        return tokens // 2
 
 
 def pack(order: Sequence[int], at: int, ids: Sequence[Sequence[int]], budget: int) -> list[int]:
@@ -250,6 +263,14 @@ def default_texts(backbone: Backbone) -> TextSettings:
     if path is not None and path.is_file():
         length = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") or length
     return TextSettings(max_length=length)
+
+
+def from_record(kind: type[T], values: Mapping[str, Any], name: str) -> T:
+    """A part of variant.json as its dataclass; `InputError` if the entries are others than it has."""
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"variant.json of '{name}' does not describe its {kind.__name__}: {error}") from error
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -95,7 +95,7 @@ class PoolerConfig:
 
     @staticmethod
     def default(width: int, layers: int = 0) -> PoolerConfig:
-        """Sizes that follow the backbone's width: heads of 64 that fill it, 32 latents (the paper's 768 at d = 4096)."""
+        """Sizes that follow the backbone's width: heads of 64 that fill it, 32 latents (the paper's 768 from 4096)."""
         return PoolerConfig(
             width, latents=768 if width >= 4096 else 32, heads=max(1, width // 64), head_dim=64, layers=layers
         )
@@ -220,6 +220,12 @@ PAPER_NAMES: dict[str, str] = {
 """Tensor names of the paper's released `attn_pool.pt` -> ours. Its `norm` is LN_h and its `norm_context` LN_z."""
 
 
+def paper_name(name: str) -> str:
+    """The name in the paper's release of a tensor that we call `name`."""
+    theirs, ours = next((t, o) for t, o in PAPER_NAMES.items() if name == o or (o.endswith(".") and name.startswith(o)))
+    return theirs + name[len(ours) :]
+
+
 def from_paper_state_dict(tensors: Mapping[str, Tensor], heads: int) -> CrossAttentionPooler:
     """Either trainable pooler from tensors named as in the paper's release; `pos_emb.weight` makes it multi-layer.
 
@@ -235,6 +241,9 @@ def from_paper_state_dict(tensors: Mapping[str, Tensor], heads: int) -> CrossAtt
         raise InputError(
             "a pooler of the paper's release needs the tensors 'latents' and 'cross_attend_blocks.0.fn.to_q.weight'"
         )
+    for name in ("latents", "to_q.weight", "layer_matrix"):
+        if name in ours and ours[name].ndim != 2:
+            raise InputError(f"tensor '{paper_name(name)}' of the pooler file is no matrix")
     inner, width = ours["to_q.weight"].shape
     if heads < 1 or inner % heads:
         raise InputError(f"{heads} heads do not divide the {inner} rows of W_q")
@@ -242,7 +251,7 @@ def from_paper_state_dict(tensors: Mapping[str, Tensor], heads: int) -> CrossAtt
     pooler = CrossAttentionPooler(PoolerConfig(width, len(ours["latents"]), heads, inner // heads, layers))
     missing = sorted(set(pooler.state_dict()) - set(ours))
     if missing:
-        raise InputError(f"the pooler file lacks {', '.join(missing)}")
+        raise InputError(f"the pooler file lacks {', '.join(map(paper_name, missing))}")
     try:
         pooler.load_state_dict(ours)
     except RuntimeError as error:

@@ -12,7 +12,10 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """variant.json of a saved variant; `InputError` if it is missing, broken or lacks design or backbone."""
+    """variant.json of a saved variant; `InputError` if it is missing, broken or lacks design or backbone.
+
+    Of "texts", "pooler", "training" and "scores" it is only seen that they are objects, where they are there.
+    """
     path = folder / "variant.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -22,4 +25,10 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise InputError(f"variant.json of '{folder.name}' is not valid JSON") from error
     if not isinstance(record, dict) or not {"design", "backbone"} <= set(record):
         raise InputError(f"variant.json of '{folder.name}' names no design or no backbone")
+    for key in ("design", "backbone"):
+        if not isinstance(record[key], str):
+            raise InputError(f"variant.json of '{folder.name}': \"{key}\" must be a name in quotes")
+    for key in ("texts", "pooler", "training", "scores"):
+        if not isinstance(record.get(key) or {}, dict):
+            raise InputError(f"variant.json of '{folder.name}': \"{key}\" must be an object in braces")
     return record

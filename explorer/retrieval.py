@@ -63,12 +63,13 @@ def hits(
 class DenseIndex:
     """Inner-product search over `vectors` [n, d] float32, L2-normalised by the caller (so scores are cosines).
 
-    `kind` is "exact" (FAISS `IndexFlatIP`), "hnsw" (a graph of links: fast, needs n x 260 bytes more) or "ivfpq"
+    `kind` is "exact" (FAISS `IndexFlatIP`), "hnsw" (a graph of links: fast, needs n x 270 bytes more) or "ivfpq"
     (cells of compressed vectors: builds faster than the graph). All kinds keep one full copy of the vectors, with which
-    every result is scored, so scores do not depend on the kind or on which queries are searched together. The approximate
-    kinds save time, not memory, may miss results (measure it with `recall`) and need n > `APPROXIMATE_FROM`; `force`
-    lifts that limit. Builds are seeded: the same vectors give the same index. A graph takes minutes to build from 10^5
-    vectors: `progress` is called with (done, n), and setting `cancel` raises `Cancelled`.
+    every result is scored, so scores do not depend on the kind or on which queries are searched together.
+
+    The approximate kinds save time, not memory, may miss results (measure it with `recall`) and need
+    n > `APPROXIMATE_FROM`; `force` lifts that limit. The same vectors give the same index, whatever the threads do. A
+    graph takes minutes to build from 10^5 vectors: `progress` is called with (done, n); `cancel` raises `Cancelled`.
 
     Raises `InputError` for an unknown kind, a wrong shape or type, values that are not finite, too few vectors.
     """
@@ -134,13 +135,19 @@ class DenseIndex:
         return vectors
 
     def _exact(self, queries: np.ndarray, k: int) -> Found:
-        """Search every vector, with ties across the cut settled by row."""
+        """Search every vector, with ties across the cut settled by row.
+
+        A single query is one matrix-vector product, for which numpy uses all cores and FAISS one.
+        """
+        margin = ROUNDING * self._longest * np.linalg.norm(queries, axis=1)
+        if len(queries) == 1:
+            scores, rows = self._settled(queries[0], k, float(margin[0]))
+            return scores[None], rows[None]
         wanted = min(self.n, k + EXACT_SPARE)
         approximate, candidates = self._store.search(queries, wanted)
         scores, rows = self._ranked_all(queries, candidates, k)
         if wanted < self.n:
             # FAISS keeps an arbitrary one of equal scores: where a score outside could equal the k-th, look at all.
-            margin = ROUNDING * self._longest * np.linalg.norm(queries, axis=1)
             for i in np.flatnonzero(approximate[:, -1] >= scores[:, -1] - margin):
                 scores[i], rows[i] = self._settled(queries[i], k, float(margin[i]))
         return scores, rows
@@ -188,18 +195,13 @@ class DenseIndex:
         faiss = _faiss()
         index = faiss.IndexHNSW(self._store, HNSW_LINKS)  # adding to the graph adds to the store below it
         index.hnsw.efConstruction = HNSW_BUILD_BREADTH
-        threads = faiss.omp_get_max_threads()
-        # Threads would link in the order they happen to run; this sets the limit of the calling thread alone.
-        faiss.omp_set_num_threads(1)
-        try:
-            for start in range(0, self.n, BLOCK):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled(f"building the HNSW index was stopped after {start:,} of {self.n:,} vectors")
-                index.add(vectors[start : start + BLOCK])
-                if progress is not None:
-                    progress(min(start + BLOCK, self.n), self.n)
-        finally:
-            faiss.omp_set_num_threads(threads)
+        # From 1.15 FAISS links the same graph whatever its threads do (PR 5486), also over several adds (PR 5524).
+        for start in range(0, self.n, BLOCK):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled(f"building the HNSW index was stopped after {start:,} of {self.n:,} vectors")
+            index.add(vectors[start : start + BLOCK])
+            if progress is not None:
+                progress(min(start + BLOCK, self.n), self.n)
         return index
 
     def _build_ivfpq(self, vectors: np.ndarray, progress: Progress | None, cancel: Cancel | None) -> Any:
@@ -207,8 +209,8 @@ class DenseIndex:
         self._store.add(vectors)
         cells = min(int(4 * self.n**0.5), self.n // 39)  # FAISS wants 39 examples a cell
         parts = _parts(self.dimension)
-        self._quantizer = faiss.IndexFlatIP(self.dimension)
-        index = faiss.IndexIVFPQ(self._quantizer, self.dimension, cells, parts, 8, faiss.METRIC_INNER_PRODUCT)
+        coarse = faiss.IndexFlatIP(self.dimension)
+        index = faiss.IndexIVFPQ(coarse, self.dimension, cells, parts, 8, faiss.METRIC_INNER_PRODUCT)
         index.cp.seed = index.pq.cp.seed = SEED
         index.cp.spherical = True
         index.train(vectors)
@@ -217,10 +219,10 @@ class DenseIndex:
 
 
 class LexicalIndex:
-    """BM25 over `passages`, as implemented by bm25s (Lucene's variant, k1 = 1.5, b = 0.75): what embeddings have to beat.
+    """BM25 over `passages` by bm25s (Lucene's variant, k1 = 1.5, b = 0.75): what embeddings have to beat.
 
-    Words are runs of two or more letters, digits or underscores, in lower case, without Lucene's 33 English stop words, cut
-    to their stem by the Snowball English stemmer. Passages without a word, even all of them, are allowed: nothing
+    Words are runs of two or more letters, digits or underscores, in lower case, without Lucene's 33 English stop words,
+    cut to their stem by the Snowball English stemmer. Passages without a word, even all of them, are allowed: nothing
     finds them. Raises `InputError` if there is no passage.
     """
 
@@ -229,8 +231,9 @@ class LexicalIndex:
             raise InputError("an index needs at least one passage; got none")
         self.n = len(passages)
         words = _words(passages)
-        self._bm25 = _bm25s().BM25() if any(words) else None
-        if self._bm25 is not None:
+        self._bm25: Any = None
+        if any(words):
+            self._bm25 = _bm25s().BM25()
             self._bm25.index(words, create_empty_token=False, show_progress=False)
 
     def __len__(self) -> int:
@@ -244,8 +247,8 @@ class LexicalIndex:
         """
         k = min(_checked_k(k), self.n)
         scores, rows = _nothing(len(texts), k)
-        for i, words in enumerate(_words(texts)):
-            known = self._bm25.get_tokens_ids(words) if self._bm25 is not None else []
+        for i, words in enumerate(_words(texts) if self._bm25 is not None else []):
+            known = self._bm25.get_tokens_ids(words)
             if known:
                 best, where = _top_positive(self._bm25.get_scores_from_ids(known), k)
                 scores[i, : len(best)], rows[i, : len(best)] = best, where
@@ -277,8 +280,8 @@ def _nothing(q: int, k: int) -> Found:
 def _parts(dimension: int) -> int:
     """Into how many parts product quantisation cuts a vector: a divisor of d that gives parts of about 16 values.
 
-    FAISS trains those ten times faster than parts of 4 to 12; re-ranking makes up for the coarser codes. At least 8 parts
-    where d has them, so that short vectors are not all alike.
+    FAISS trains those ten times faster than parts of 4 to 12; re-ranking makes up for the coarser codes. Short vectors
+    get up to 8 parts, or their codes would be all alike.
     """
     most = max(dimension // 16, min(dimension, 8))
     return max(m for m in range(1, most + 1) if dimension % m == 0)
@@ -304,7 +307,7 @@ def _checked(array: np.ndarray, name: str, dimension: int | None = None) -> np.n
         raise InputError(f"{name} must be float32; got {array.dtype}")
     if dimension is not None and array.shape[1] != dimension:
         raise InputError(f"{name} have {array.shape[1]} dimensions, but the index has {dimension}")
-    finite = np.isfinite(array).all(axis=1)
+    finite = np.isfinite(np.einsum("nd,nd->n", array, array))  # [n]; a mask [n, d] would be large
     if not finite.all():
         raise InputError(f"{name} must be finite; row {int(np.argmin(finite))} holds NaN or infinity")
     return np.ascontiguousarray(array)
@@ -320,6 +323,8 @@ def _faiss() -> Any:
     """FAISS, imported on first use (0.3 s)."""
     import faiss
 
+    # Its own loop for fewer than 20 queries reads all vectors once a query; a matrix product reads them once.
+    faiss.cvar.distance_compute_blas_threshold = 2
     return faiss
 
 

@@ -251,6 +251,13 @@ class Shelf:
         with self._lock:
             return list(self._loaded)
 
+    def place(self) -> tuple[str, str]:
+        """Device and dtype of what is loaded, or what was asked for."""
+        with self._lock:
+            for backbone in self._backbones.values():
+                return str(backbone.device), str(backbone.dtype).removeprefix("torch.")
+        return self.device, self.dtype
+
     def memory(self) -> ShelfMemory:
         """What is held now."""
         with self._lock:

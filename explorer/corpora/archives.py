@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
-from .rows import MAX_BYTES, READABLE, show, show_all
+from .formats import READABLE
+from .rows import MAX_BYTES, show, show_all
 
 MAX_MEMBERS = 1000
 """Files in a zip file or folder."""

@@ -85,8 +85,8 @@ def documents_from(table: Table, columns: Columns | None, limit: int) -> Reading
     """All documents of a table.
 
     Without an id column ids are "1", "2", … in file order. Rows with neither text nor title are skipped, and a note
-    says which. Raises `InputError` for a missing column, an empty or repeated id, more than `limit` documents, and a file
-    without text.
+    says which. Raises `InputError` for a missing column, an empty or repeated id, more than `limit` documents, and
+    a file without text.
     """
     head = list(itertools.islice(table.rows, HEAD))
     columns, notes = _choose(table, head, columns)
@@ -120,7 +120,7 @@ def _choose(table: Table, head: Sequence[Row], columns: Columns | None) -> tuple
     header = columns_of(head)
     if columns is None:
         if not header:
-            raise InputError(f"{show(table.name)} has no columns; each object must hold a text such as {{'text': '…'}}")
+            raise InputError(f"{show(table.name)} has no columns; each object must hold a text")
         columns = guess_columns(header, [row.cells for row in head])
         if len(header) > 1 and find_column([columns.text], KNOWN["text"]) is None:
             return columns, [f"column {show(columns.text)} was read as text, for none has a usual name such as 'text'"]
@@ -134,13 +134,10 @@ def _choose(table: Table, head: Sequence[Row], columns: Columns | None) -> tuple
 def _document(table: Table, row: Row, columns: Columns, ordinal: int) -> Document:
     """One row's document. Text stays as it is, spaces included, so that writing and reading gives the same."""
     cells = row.cells
-    try:
-        values = {name: as_text(value) for name, value in cells.items()}
-        metadata = cells.get("metadata")  # BEIR keeps further fields there
-        inner = {k: as_text(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {}
-    except RecursionError:
-        raise InputError(f"{table.at(row)} is nested too deep; use plain objects such as {{'text': '…'}}") from None
-    _check_characters(table, row, [*values.values(), *inner])
+    values = {name: as_text(value) for name, value in cells.items()}
+    metadata = cells.get("metadata")  # BEIR keeps further fields there
+    inner = {k: as_text(v) for k, v in metadata.items()} if isinstance(metadata, dict) else {}
+    _check_characters(table, row, [*values, *values.values(), *inner])
     id = values.get(columns.id, "") if columns.id else str(ordinal)
     if not id.strip():
         raise InputError(f"{table.at(row)} has an empty id in column {show(columns.id)}; give every document one")

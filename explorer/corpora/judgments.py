@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InputError
 from . import MAX_DOCUMENTS
 from .documents import columns_of, find_column
-from .rows import HEAD, Row, Table, as_text, file_lines, json_rows, open_table, readable, show, show_all, text_lines
+from .formats import json_rows, open_table
+from .rows import HEAD, Row, Table, as_text, file_lines, readable, show, show_all, text_lines
 
 MAX_GRADE = 1000
 """A higher grade is a score or an id in the wrong column."""
@@ -64,9 +66,9 @@ def _from_lines(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tuple[i
     tabs = "\t" in first[1].strip()
     for number, line in itertools.chain([first], filled):
         if ("\t" in line.strip()) != tabs:
-            has = "no tab, but line" if tabs else "a tab, unlike line"
             raise InputError(
-                f"{show(name)} line {number} has {has} {first[0]}; write 'query' or 'id, tab, query' on every line"
+                f"{show(name)} line {number} has {'no' if tabs else 'a'} tab, unlike line {first[0]}; "
+                "write 'query' or 'id, tab, query' on every line"
             )
         id, _, query = line.strip().partition("\t") if tabs else (str(number), "", line)
         yield number, id.strip(), query.strip()
@@ -84,11 +86,9 @@ def _from_table(table: Table) -> Iterator[tuple[int, str, str]]:
 
 
 def _cell(table: Table, row: Row, column: str) -> str:
+    text = as_text(row.cells.get(column))
     try:
-        text = as_text(row.cells.get(column))
         text.encode()
-    except RecursionError:
-        raise InputError(f"{table.at(row)} is nested too deep; write plain text") from None
     except UnicodeEncodeError:
         raise InputError(f"{table.at(row)} holds half a character; write it whole or leave it out") from None
     return text
@@ -123,10 +123,10 @@ def read_qrels(path: Path, queries: Container[str], documents: Container[str]) -
     Grades below 0, which TREC uses for junk, become 0. Raises `InputError` for unknown queries and documents, grades
     that are not whole numbers up to `MAX_GRADE`, contradicting judgments, and what cannot be read.
     """
-    return read_judgments(path, queries, documents)[0]
+    return qrels_without(path, queries, documents)[0]
 
 
-def read_judgments(
+def qrels_without(
     path: Path, queries: Container[str], documents: Container[str], skipped: Container[str] = ()
 ) -> tuple[dict[str, dict[str, int]], int]:
     """As `read_qrels`; judgments of `skipped` documents (rows without text) are left out and counted."""
@@ -196,7 +196,7 @@ def _grade(text: str, where: str) -> int:
     try:
         value = float(text)
     except ValueError:
-        value = float("nan")
-    if value != value or value > MAX_GRADE or (abs(value) != float("inf") and value != int(value)):
+        value = math.nan
+    if not math.isfinite(value) or value > MAX_GRADE or value != int(value):
         raise InputError(f"{where} has the grade {show(text)}; a grade is a whole number from 0 to {MAX_GRADE}")
-    return max(0, int(value)) if value > 0 else 0
+    return max(0, int(value))

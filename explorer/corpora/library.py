@@ -48,8 +48,12 @@ class Library:
             if name not in self._judged:
                 if name not in self._came:
                     self._came[name] = self._read(name)
-                self._judged[name] = self._came[name].with_judgments(*read_judgments(self._came[name]))
+                self._judged[name] = self._came[name].with_judgments(*_own_judgments(self._came[name]))
             return self._judged[name]
+
+    def is_open(self, name: str) -> bool:
+        """Whether `open` answers at once."""
+        return name in self._judged
 
     def _read(self, name: str) -> Corpus:
         if name in BUILT_IN:
@@ -96,7 +100,7 @@ class Library:
             corpus = self.open(name)
             corpus.document(document)
             id = query_id(corpus, query)
-            queries, qrels = read_judgments(corpus)
+            queries, qrels = _own_judgments(corpus)
             judged = qrels.setdefault(id, {})
             judged.pop(document, None)
             if grade is not None:
@@ -132,7 +136,7 @@ def _judgments_file(corpus: Corpus) -> Path:
     return data_dir("judgments") / f"{corpus.content_hash[:40]}.json"
 
 
-def read_judgments(corpus: Corpus) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+def _own_judgments(corpus: Corpus) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     """The user's own queries and judgments of a corpus."""
     try:
         stored = json.loads(_judgments_file(corpus).read_text(encoding="utf-8"))

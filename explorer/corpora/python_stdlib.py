@@ -112,10 +112,11 @@ def _from_compiled(modules: Iterable[str]) -> Iterator[tuple[str, str]]:
         if module.__doc__:
             yield name, module.__doc__
         exported = getattr(module, "__all__", None)
-        for key, value in sorted(vars(module).items()):
-            if key.startswith("_") or not _belongs(name, key, value, exported):
-                continue
-            yield from _compiled_docs(prefix + key, value)
+        for key, current in sorted(vars(module).items()):
+            original = vars(module).get(f"__{key}__")  # sys.excepthook may be another's, sys.__excepthook__ is not
+            value = original if callable(original) else current
+            if not key.startswith("_") and _belongs(name, key, value, exported):
+                yield from _compiled_docs(prefix + key, value)
 
 
 def _belongs(module: str, key: str, value: object, exported: Iterable[str] | None) -> bool:

@@ -5,7 +5,7 @@
     corpus = read_hub("owner/name", split="test")
     write_beir(corpus, data_dir("corpora") / "mine")                    # read_corpus gives it back
 
-Formats: rows.py. Which column is what: documents.py. Zips and folders: archives.py. Queries and qrels: judgments.py.
+Formats: formats.py. Which column is what: documents.py. Zips and folders: archives.py. Queries and qrels: judgments.py.
 Whatever is wrong with what the user gives raises `InputError`.
 """
 
@@ -27,8 +27,9 @@ from ..store import Progress, whole_folder
 from . import MAX_DOCUMENTS, Corpus
 from .archives import Layout, find_layout, unpacked
 from .documents import Columns, columns_of, documents_from, guess_columns
-from .judgments import read_judgments, read_qrels, read_queries
-from .rows import HEAD, READABLE, Row, Table, as_text, open_table, readable, show, text_lines
+from .formats import READABLE, open_table
+from .judgments import qrels_without, read_qrels, read_queries
+from .rows import HEAD, Row, Table, as_text, readable, show, text_lines
 
 __all__ = [
     "READABLE",
@@ -89,7 +90,7 @@ def read_corpus(
         qrels: dict[str, dict[str, int]] = {}
         if layout.qrels:
             known = {document.id for document in reading.documents}
-            qrels, left_out = read_judgments(layout.qrels, queries, known, reading.skipped)
+            qrels, left_out = qrels_without(layout.qrels, queries, known, reading.skipped)
             if left_out:
                 notes.append(f"judgments of skipped rows were left out: {left_out:,}")
         default = source if path.is_dir() else Path(source).stem
@@ -109,7 +110,8 @@ def preview(path: Path) -> Preview:
 
 
 def _preview_row(row: Row, header: list[str]) -> dict[str, str]:
-    texts = {column: as_text(row.cells.get(column)) for column in header}
+    # JSON can spell half a character, which no page can show; reading the file will say where it is.
+    texts = {column: as_text(row.cells.get(column)).encode("utf-8", "replace").decode() for column in header}
     return {c: t if len(t) <= PREVIEW_CHARACTERS else t[: PREVIEW_CHARACTERS - 1] + "…" for c, t in texts.items()}
 
 
@@ -223,12 +225,10 @@ def write_beir(corpus: Corpus, folder: Path) -> None:
     """Write corpus.jsonl and, where there are any, queries.jsonl and qrels/test.tsv, whole or not at all.
 
     `read_corpus(folder)` gives an equal corpus: labels stand in corpus.jsonl as "label", fields as "metadata". An
-    existing corpus folder is replaced. Raises `InputError` for a document without text, a folder that holds something
-    else, and one that cannot be written.
+    existing corpus folder is replaced. Raises `InputError` for documents and queries without text, a folder that
+    holds something else, and one that cannot be written.
     """
-    empty = next((document.id for document in corpus.documents if not document.passage), None)
-    if empty is not None:
-        raise InputError(f"document {show(empty)} has neither title nor text; remove it before writing the corpus")
+    _check_writable(corpus)
     try:
         if folder.exists() and not (folder.is_dir() and _may_be_replaced(folder)):
             raise InputError(f"{show(folder.name)} is there and is not a corpus folder; choose another name")
@@ -240,6 +240,16 @@ def write_beir(corpus: Corpus, folder: Path) -> None:
                 _write_qrels(new / "qrels" / "test.tsv", corpus)
     except OSError as error:
         raise InputError(f"{show(folder.name)} cannot be written: {error.strerror or type(error).__name__}") from error
+
+
+def _check_writable(corpus: Corpus) -> None:
+    """What `read_corpus` would skip or refuse is not written."""
+    for document in corpus.documents:
+        if not (document.passage and document.id.strip()):
+            raise InputError(f"document {show(document.id)} lacks a text or a visible id; give it both to write it")
+    for id, query in corpus.queries.items():
+        if not (query.strip() and id.strip()):
+            raise InputError(f"query {show(id)} lacks a text or a visible id; give it both to write it")
 
 
 def _may_be_replaced(folder: Path) -> bool:
@@ -265,8 +275,12 @@ def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_qrels(path: Path, corpus: Corpus) -> None:
     path.parent.mkdir()
+    # A carriage return alone does not make Python 3.11's writer quote a cell.
+    returns = any("\r" in id for query, judged in corpus.qrels.items() for id in (query, *judged))
     with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
+        writer = csv.writer(
+            handle, "excel-tab", lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+        )
         writer.writerow(["query-id", "corpus-id", "score"])
         for query, judged in corpus.qrels.items():
             writer.writerows([query, document, grade] for document, grade in judged.items())

@@ -1,0 +1,105 @@
+"""The page. `build_app(services)` draws it; one file a tab; texts, style sheet and scripts apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from . import texts
+from .api import build_api
+from .compare import build_compare
+from .services import DEFAULT_CORPUS, Services
+from .sidebar import build_sidebar
+from .variants import build_variants, cards
+
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+
+CLOSE_SIDEBAR_ON_PHONES = """() => {
+  const button = document.querySelector('#sidebar .toggle-button, .sidebar .toggle-button');
+  if (window.innerWidth < 768 && button) button.click();
+}"""
+
+
+def theme() -> gr.themes.Base:
+    """Calm, one accent, system fonts: no font is fetched from anywhere."""
+    return gr.themes.Soft(
+        primary_hue=gr.themes.Color(*ACCENT, name="accent"), neutral_hue="gray", font=SYSTEM_FONTS, font_mono=MONO_FONTS,
+        radius_size="md", spacing_size="md",
+    ).set(
+        body_background_fill="white", block_border_width="1px", block_shadow="none", button_secondary_shadow="none",
+        checkbox_label_background_fill="transparent", checkbox_label_background_fill_selected="transparent",
+        checkbox_label_background_fill_selected_dark="transparent", checkbox_label_background_fill_dark="transparent",
+        checkbox_label_text_color_selected="*body_text_color", checkbox_label_text_color_selected_dark="*body_text_color",
+        checkbox_label_shadow="none", checkbox_label_border_width="0px", checkbox_label_padding="4px 8px",
+        block_label_background_fill="transparent", block_title_background_fill="transparent",
+        checkbox_border_color="#7d8592", checkbox_border_color_dark="#7d8592",
+        body_text_color_subdued="#5a6270", body_text_color_subdued_dark="#a9b1bf",
+        block_title_text_color="*body_text_color_subdued", block_title_text_weight="600",
+    )  # fmt: skip
+
+
+ACCENT = (
+    "#eef6fb", "#d8eaf6", "#b4d7ee", "#7fbbe0", "#3f99ce", "#0072b2", "#00639b", "#005382", "#00446a", "#003555", "#002a44",
+)  # fmt: skip
+
+
+def build_app(services: Services) -> gr.Blocks:
+    """The whole page."""
+    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
+        build_api(services)  # first: gradio gives a name that is taken a number
+        remembered = gr.BrowserState({}, storage_key="pooling-explorer", secret="settings-only")
+        sidebar = build_sidebar(services)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Compare", id="compare"):
+                compare = build_compare(services, sidebar)
+            with gr.Tab("Variants", id="variants") as variants_tab:
+                shelf = build_variants(services, sidebar)
+        variants_tab.select(lambda: cards(services), None, shelf, api_visibility="private", show_progress="hidden")
+        restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
+
+        def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:
+            return starting_values(services, remembered or {}, dict(request.query_params))
+
+        app.load(fn=None, js=CLOSE_SIDEBAR_ON_PHONES)
+        loading = app.load(restore, remembered, restored, api_visibility="private", show_progress="hidden")
+        loading.then(
+            sidebar.describe, sidebar.corpus, sidebar.corpus_note, api_visibility="private", show_progress="hidden"
+        )
+        first = loading.then(
+            compare.search, compare.search_inputs, compare.search_outputs,
+            api_visibility="private", show_progress="hidden", concurrency_limit=8,
+        )  # fmt: skip
+        first.then(
+            compare.run_many, compare.many_inputs, compare.many_outputs,
+            api_visibility="private", show_progress="hidden", concurrency_limit=4,
+        )  # fmt: skip
+        gr.on(
+            [sidebar.variants.input, sidebar.corpus.input, compare.k.release],
+            lambda variants, corpus, k: {"variants": variants, "corpus": corpus, "k": k},
+            [sidebar.variants, sidebar.corpus, compare.k], remembered, api_visibility="private", show_progress="hidden",
+        )  # fmt: skip
+    return app.queue(max_size=200, default_concurrency_limit=8)
+
+
+def starting_values(services: Services, remembered: dict[str, Any], address: dict[str, str]) -> list[Any]:
+    """Variants, corpus, k and query to start with: the address wins, then what was remembered, then
+    defaults. What is not valid (any more) is left out."""
+    wanted = address.get("variants", "").split(",") if address.get("variants") else remembered.get("variants") or []
+    known = {v.name for v in services.shelf.variants}
+    variants = [name for name in wanted if name in known][:8] or services.default_variants()
+    corpus = address.get("corpus") or remembered.get("corpus")
+    corpus = corpus if corpus in services.library.names else DEFAULT_CORPUS
+    number = str(address.get("k") or remembered.get("k") or 10)
+    k = min(50, max(1, int(number))) if number.isdigit() else 10
+    query = address.get("query") or (texts.EXAMPLES[corpus][0] if corpus in texts.EXAMPLES else None)
+    return [
+        gr.CheckboxGroup(value=variants),
+        gr.Dropdown(choices=services.library.names, value=corpus),
+        k,
+        query[:2000] if query else gr.skip(),
+    ]

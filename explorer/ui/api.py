@@ -1,0 +1,44 @@
+"""Stable calls for other programs (gradio_client, MCP): the same as on the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ..__main__ import describe
+from ..errors import InputError
+from .services import DEFAULT_CORPUS, Services
+
+
+def build_api(services: Services) -> None:
+    """Register /search and /variants."""
+
+    def search(query: str, variants: str = "", corpus: str = DEFAULT_CORPUS, top_k: int = 10) -> dict[str, Any]:
+        """Rank the documents of a corpus for a query with several embedding variants, side by side.
+
+        Args:
+            query: What to look for, in plain words.
+            variants: Comma-separated names as /variants lists them; empty for the default ones.
+            corpus: Name of a corpus, such as python-stdlib or mteb-tasks.
+            top_k: Results per variant, 1 to 50.
+
+        Returns:
+            {"query", "corpus", "results": {variant: [{"rank", "id", "score", "text"}]}, "agreement"}
+        """
+        names = [name.strip() for name in variants.split(",") if name.strip()] or services.default_variants()
+        try:
+            return services.comparer.compare(services.library.open(corpus), query, names, int(top_k)).to_json()
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def variants() -> dict[str, Any]:
+        """List the variants on the shelf: design, backbone, source, whether trained.
+
+        Returns:
+            {"variants": [...], "problems": [...]}
+        """
+        return {"variants": [describe(v) for v in services.shelf.variants], "problems": services.shelf.problems}
+
+    gr.api(search, api_name="search", concurrency_limit=4)
+    gr.api(variants, api_name="variants")

@@ -1,0 +1,174 @@
+"""What the tabs share: the shelf, the corpora, the engine, and threads that compute while the page shows progress."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress
+from ..corpora import Corpus
+from ..corpora.library import Library
+from ..errors import Cancelled, InputError
+from ..retrieval import Hit
+from ..retrieval import Kind as IndexKind
+from ..store import Cancel
+from ..variants import DEFAULT_VARIANTS, Shelf
+from . import texts
+from .html import Pending
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CORPUS = "python-stdlib"
+LONG_TEXT = 1200
+"""Characters beyond which a text is cut anyway by most variants."""
+LOOK_EVERY = 0.25
+"""Seconds between two looks at running work."""
+
+
+class Services:
+    """One for the whole app; nothing of a visitor's is kept here except what a key from that visitor finds."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self.shelf = shelf
+        self.library = Library()
+        self.comparer = Comparer(shelf)
+        self.pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="compute")
+        self._encoding: dict[tuple[str, str], tuple[float, float]] = {}
+        self._cancels: dict[str, Cancel] = {}
+        self._guard = threading.Lock()
+
+    def warm(self) -> None:
+        """Prepare the worked example in the background, so that the first page finds it ready or under way."""
+
+        def work() -> None:
+            try:
+                corpus = self.library.open(DEFAULT_CORPUS)
+                for name in self.default_variants():
+                    self.rank(name, corpus, [texts.FIRST_QUERY[DEFAULT_CORPUS]], 10, "exact", None)
+            except (InputError, Cancelled) as error:
+                log.warning("the worked example could not be prepared: %s", error)
+
+        threading.Thread(target=work, name="warm", daemon=True).start()
+
+    def default_variants(self) -> list[str]:
+        """What is active before anything is chosen."""
+        return [self.shelf.find(name).name for name in DEFAULT_VARIANTS]
+
+    # -- ranking with progress
+
+    def rank(
+        self, variant: str, corpus: Corpus, queries: Sequence[str], k: int, kind: IndexKind, cancel: Cancel | None
+    ) -> list[list[Hit]]:
+        """As `Comparer.rank`; how far the encoding is can be read by `state` from any thread."""
+        return self.comparer.rank(variant, corpus, queries, k, kind, self._reporter(corpus), cancel)
+
+    def _reporter(self, corpus: Corpus) -> VariantProgress:
+        """Notes how far each variant's encoding of a corpus is, from whichever thread computes it.
+
+        Encoders take the longest texts first, so the share that is done is counted in characters, not in texts.
+        """
+        lengths = np.sort([min(len(p), LONG_TEXT) + 1 for p in corpus.passages])[::-1].cumsum()
+
+        def report(variant: str, done: int, total: int) -> None:
+            key = (variant, corpus.content_hash)
+            if 0 < done < total:
+                began = self._encoding[key][1] if key in self._encoding else time.monotonic()
+                self._encoding[key] = (float(lengths[done - 1] / lengths[-1]), began)
+            else:
+                self._encoding.pop(key, None)
+
+        return report
+
+    def state(self, variant: str, corpus: Corpus) -> Pending:
+        """How far a column is."""
+        if (variant, corpus.content_hash) not in self._encoding:
+            loaded = variant in self.shelf.loaded
+            return Pending("waiting for its turn …" if loaded else "loading the model …")
+        share, began = self._encoding[variant, corpus.content_hash]
+        left = max(1, round((time.monotonic() - began) / share * (1 - share)))
+        return Pending(f"encoding {len(corpus):,} documents, about {left} s left", share)
+
+    def follow(
+        self, corpus: Corpus, query: str, variants: Sequence[str], k: int, kind: IndexKind, cancel: Cancel
+    ) -> Iterator[tuple[Comparison, dict[str, Pending]]]:
+        """Yield the columns that are ready and the state of the others until all are there.
+
+        A variant that fails keeps its sentence in its column; the others go on. Raises `InputError` for bad input.
+        """
+        if not query.strip():
+            raise InputError("type a query first: there is nothing to search for")
+        names = self.comparer.names(variants, k)
+        futures: dict[str, Future[list[list[Hit]]]] = {
+            name: self.pool.submit(self.rank, name, corpus, [query], k, kind, cancel) for name in names
+        }
+        shown: object = None
+        while True:
+            ready = {n: f.result()[0] for n, f in futures.items() if f.done() and f.exception() is None}
+            pending = {n: self._pending(n, f, corpus) for n, f in futures.items() if n not in ready}
+            waiting = [n for n, state in pending.items() if not state.failed]
+            if (list(ready), pending) != shown:
+                shown = (list(ready), pending)
+                yield Comparison(corpus, query, k, {n: ready[n] for n in names if n in ready}), pending
+            if not waiting:
+                return
+            time.sleep(LOOK_EVERY)
+
+    def _pending(self, name: str, future: Future, corpus: Corpus) -> Pending:
+        if not future.done():
+            return self.state(name, corpus)
+        error = future.exception()
+        if isinstance(error, (InputError, Cancelled)):
+            return Pending(str(error), failed=True)
+        log.error("searching with %s failed", name, exc_info=error)
+        return Pending(f"this variant failed ({type(error).__name__}); the log says more", failed=True)
+
+    def follow_many(
+        self,
+        corpus: Corpus,
+        queries: Mapping[str, str],
+        variants: Sequence[str],
+        k: int,
+        kind: IndexKind,
+        cancel: Cancel,
+    ) -> Iterator[tuple[str, ManyQueries | None]]:
+        """Yield a sentence on the progress with None, and at the end the result. Raises `InputError`, `Cancelled`."""
+        names = self.comparer.names(variants, k)
+        future = self.pool.submit(
+            self.comparer.compare_many, corpus, queries, names, k, kind, self._reporter(corpus), cancel
+        )
+        shown = ""
+        while not future.done():
+            message = f"Running {len(queries):,} queries through {len(names)} variants … {self._encoded(names, corpus)}"
+            if message != shown:
+                shown = message
+                yield message, None
+            time.sleep(LOOK_EVERY)
+        yield "", future.result()
+
+    def _encoded(self, names: Sequence[str], corpus: Corpus) -> str:
+        """Which variant is encoding the corpus, and how far it is; nothing when none is."""
+        for name in names:
+            if (name, corpus.content_hash) in self._encoding:
+                return f"{name} is {self.state(name, corpus).message}"
+        return ""
+
+    # -- stopping
+
+    def begin(self, session: str) -> Cancel:
+        """A fresh stop signal for a visitor's next computation."""
+        with self._guard:
+            self._cancels[session] = Cancel()
+            while len(self._cancels) > 1000:
+                self._cancels.pop(next(iter(self._cancels)))
+            return self._cancels[session]
+
+    def stop(self, session: str) -> None:
+        """Set a visitor's stop signal."""
+        with self._guard:
+            if session in self._cancels:
+                self._cancels[session].set()

@@ -1,0 +1,66 @@
+"""Words of the page, apart from the code that shows them."""
+
+from ..measures import EXPLAIN
+
+TITLE = "Pooling Explorer"
+LEAD = (
+    "How should a language model become a text-embedding model? Put designs side by side that differ only in pooling "
+    "and attention, and search real documents with them."
+)
+
+COMPARE = "Which design finds it?"
+COMPARE_HELP = (
+    "Type what you are looking for. Every active variant ranks the same documents; hover a hit, or click it, to find "
+    "it in the other columns."
+)
+EXAMPLES = {
+    "python-stdlib": (
+        "delete a folder and everything in it",
+        "wait until several threads reach the same point",
+        "how similar are two strings",
+    ),
+    "mteb-tasks": (
+        "questions about banking sorted by intent",
+        "find the scientific paper that backs a claim",
+        "how alike are two sentences",
+    ),
+}
+FIRST_QUERY = {name: queries[0] for name, queries in EXAMPLES.items()}
+
+MANY = "All queries"
+MANY_HELP = (
+    "Runs every query of the corpus, or your own, through all active variants. Queries on which the variants disagree "
+    "most come first; click one to open it above."
+)
+NO_JUDGMENTS = (
+    "This corpus has no relevance judgments, so quality cannot be measured, only disagreement. "
+    "Mark hits above with ✓ or ✗ and run again, or upload qrels with a BEIR folder."
+)
+NO_QUERIES = "This corpus has no queries of its own. Open the box below, paste or upload some, and run them."
+METRIC_HELP = EXPLAIN
+
+OWN = "Bring your own documents"
+OWN_HELP = (
+    "TXT (one document a line), CSV or TSV, JSON Lines, Parquet, a zipped BEIR folder. Files stay on this machine."
+)
+
+VARIANTS = "What is on the shelf?"
+VARIANTS_HELP = (
+    "All variants of a backbone share one copy of its weights; a variant adds only its adapter and pooler. "
+    "A variant is loaded when it is first used."
+)
+ADD_HELP = "A hub id such as Qwen/Qwen3-0.6B, or a folder. It is downloaded only if it is not on this machine."
+
+SANITY_SENTENCES = (
+    "A cat sleeps on the sofa.",
+    "A kitten is napping on the couch.",
+    "The parliament passed the new budget.",
+    "Lawmakers approved next year's spending.",
+    "How do I reset my password?",
+    "I forgot my login details.",
+    "The train to Lyon leaves at nine.",
+    "Our departure for Lyon is at 9 a.m.",
+    "Photosynthesis turns light into sugar.",
+    "Plants make food from sunlight.",
+)
+"""Five pairs that say the same in other words: a sane variant finds each sentence's partner first."""

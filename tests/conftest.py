@@ -1,0 +1,63 @@
+"""Fixtures of all tests. Nothing here reaches the network, and nothing is written outside a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before anything of ours or of Hugging Face is imported: both read the environment once.
+HOME = tempfile.mkdtemp(prefix="pooling-explorer-tests-")
+os.environ["POOLING_EXPLORER_HOME"] = HOME
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def missing(what: str) -> None:
+    """Skip, saying why; in CI, where everything must be there, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty cache and data directory of the test's own."""
+    monkeypatch.setenv("POOLING_EXPLORER_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The evaluation data beside the project."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        missing("the evaluation data is not there: a folder shared/data beside the project")
+    return path
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a chromium that the browser tests drive."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    missing("no chromium on the path: chromium, chromium-browser or google-chrome")
+    raise AssertionError
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The packaged MiniLM in float32, shared by all tests: take your adapters off again."""
+    from explorer.backbone import Backbone
+
+    return Backbone.load(device="cpu", dtype="float32")
