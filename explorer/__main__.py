@@ -41,7 +41,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--backbone", action="append", default=[], metavar="ID", help="put a further backbone on the shelf"
     )
-    group.add_argument("--contender", action="append", default=[], metavar="MODEL", help="put a sentence-transformers model on the shelf")  # fmt: skip
+    group.add_argument("--contender", action="append", default=[], metavar="ID", help="put a sentence-transformers model there")  # fmt: skip
     group.add_argument("--checkpoints", action="append", default=[], metavar="DIR", help="a further folder of variants")
     group.add_argument("--trust-remote-code", action="store_true", help="run code that comes with a hub model (off)")
 
@@ -71,7 +71,7 @@ def build_parser() -> Parser:
         "--corpus", default="python-stdlib", help="a built-in corpus, one of yours, or a file or folder"
     )
     search.add_argument("--query", required=True)
-    search.add_argument("--variants", type=names, default=None, help="comma-separated; default: the published model, eos-causal, bm25")  # fmt: skip
+    search.add_argument("--variants", type=names, help="comma-separated; default: minilm-published,eos-causal,bm25")
     search.add_argument("--top-k", type=int, default=10)
 
     for command, run in ((variants, run_variants), (search, run_search)):
@@ -134,9 +134,8 @@ def print_search(result: dict[str, Any]) -> None:
             print(f"  {hit['rank']:>2}  {hit['score']:.3f}  {text[:100]}")
     print()
     for pair in result["agreement"]["pairs"]:
-        print(
-            f"{pair['a']} / {pair['b']}: overlap@{result['agreement']['k']} {pair['overlap']:.2f}, RBO {pair['rbo']:.2f}"
-        )
+        overlap = f"overlap@{result['agreement']['k']} {pair['overlap']:.2f}"
+        print(f"{pair['a']} / {pair['b']}: {overlap}, RBO {pair['rbo']:.2f}")
 
 
 PRINTERS = {"variants": print_variants, "search": print_search}

@@ -66,6 +66,8 @@ class Embeddings:
         key = encoder.key("query")
         with self._guard:
             known = {text: self._queries[key, text] for text in texts if (key, text) in self._queries}
+            for text in known:
+                self._queries.move_to_end((key, text))
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
             fresh = dict(zip(missing, encoder.encode(missing, kind="query"), strict=True))

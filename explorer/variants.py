@@ -235,15 +235,14 @@ class Shelf:
 
     def unload(self, name: str) -> None:
         """Free a variant; the backbone goes with its last variant."""
-        name = self.find(name).name
         with self._lock:
-            encoder = self._loaded.pop(name, None)
+            # What is loaded may have left the shelf: its folder may be gone.
+            encoder = self._loaded.pop(name if name in self._loaded else self.find(name).name, None)
             if encoder is None:
                 return
             encoder.close()  # type: ignore[attr-defined]
-            still = {self.find(other).backbone for other in self._loaded}
-            for backbone in set(self._backbones) - still:
-                del self._backbones[backbone]
+            still = [getattr(other, "backbone", None) for other in self._loaded.values()]
+            self._backbones = {n: b for n, b in self._backbones.items() if any(b is other for other in still)}
 
     @property
     def loaded(self) -> list[str]:
