@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import threading
 
 # Nothing leaves the machine unless the user asks for it: set before any of these libraries is imported.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -16,6 +18,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from explorer.__main__ import Parser, add_model_options, make_shelf
 from explorer.errors import InputError
+from explorer.variants import PUBLISHED, Shelf
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -28,6 +31,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def preload(shelf: Shelf) -> None:
+    """Load the published model; whoever needs it later is told what went wrong if that fails."""
+    with contextlib.suppress(InputError):
+        shelf.load(PUBLISHED)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Build the page and serve it until interrupted."""
     options = parse(arguments)
@@ -36,13 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
+    # The model loads while gradio is imported: a start takes as long as the longer of the two.
+    threading.Thread(target=preload, args=(shelf,), daemon=True).start()
     from explorer.ui import CSS, build_app, theme
     from explorer.ui.services import Services
 
     services = Services(shelf)
     app = build_app(services)
-    services.warm()
     app.launch(
+        prevent_thread_lock=True,
         server_name=options.host,
         server_port=options.port,
         share=options.share,
@@ -53,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         footer_links=["api", "settings"],
         max_file_size="500mb",
     )
+    services.warm()  # after the page is served: both want the processor
+    app.block_thread()
     return 0
 
 

@@ -12,14 +12,19 @@ import logging
 import shutil
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .corpora import Corpus
-from .encoder import Encoder
+from .errors import Cancelled
 from .store import Cancel, Progress, cache_dir, content_hash, whole_file
+
+if TYPE_CHECKING:
+    from .encoder import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +48,7 @@ class Embeddings:
         with self._guard:
             # One variant after the other on one corpus: two at once would share the cores and both be late.
             lock = self._locks[corpus.content_hash]
-        with lock:
+        with _turn(lock, cancel):
             stored = read_vectors(path, (len(corpus), encoder.dimension))
             if stored is not None:
                 return stored
@@ -77,6 +82,18 @@ class Embeddings:
                 while len(self._queries) > QUERIES_KEPT:
                     self._queries.popitem(last=False)
         return np.stack([known[text] for text in texts]) if texts else np.empty((0, encoder.dimension), np.float32)
+
+
+@contextmanager
+def _turn(lock: threading.Lock, cancel: Cancel | None) -> Iterator[None]:
+    """Hold the lock; a request that was stopped does not wait for it."""
+    while not lock.acquire(timeout=0.2):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("stopped before its turn came")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def read_vectors(path: Path, shape: tuple[int, int]) -> np.ndarray | None:

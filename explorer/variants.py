@@ -178,6 +178,8 @@ class Shelf:
             for candidate in (name, f"{home}/{name}", f"{home}-untrained/{name}"):
                 if candidate in self._variants:
                     return self._variants[candidate]
+        if name in DESIGNS and not DESIGNS[name].trainable_pooler:
+            return self._variants[PUBLISHED]  # left out of the untrained ones, as it is the published model
         if name in DESIGNS:
             raise InputError(f"there is no trained '{name}' on the shelf, and untrained its pooler would be random")
         raise InputError(

@@ -127,6 +127,7 @@ def test_refreshing_sees_what_came_and_went(empty, folder, tmp_path):
 def test_names(empty, folder, tmp_path):
     shelf = Shelf(checkpoints=[folder / "checkpoints"])
     assert shelf.find("eos-causal").name == "minilm-untrained/eos-causal"
+    assert shelf.find("mean-bidirectional").name == PUBLISHED  # the published model is this design
     with pytest.raises(InputError, match="no trained 'multi-layer-causal' on the shelf, and untrained its pooler"):
         shelf.find("multi-layer-causal")
     with pytest.raises(InputError, match=f"no variant 'nonsense' on the shelf; there are: {PUBLISHED}, .*{BM25}"):

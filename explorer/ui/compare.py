@@ -21,7 +21,7 @@ from . import html, texts
 from .html import ViewOptions, note
 from .parts import panel
 from .services import Services
-from .sidebar import Sidebar, machine_line
+from .sidebar import MAX_ACTIVE, Sidebar, machine_line
 
 JS = (Path(__file__).parent / "compare.js").read_text(encoding="utf-8")
 KINDS = [("exact", "exact"), ("HNSW graph (approximate)", "hnsw"), ("IVF-PQ (approximate, compressed)", "ivfpq")]
@@ -203,6 +203,8 @@ def show_search(
         )
         corpus = services.library.open(corpus_name)
         order = services.comparer.names(variants, k)
+        if len(order) > MAX_ACTIVE:
+            raise InputError(f"{len(order)} variants do not fit side by side; untick some, {MAX_ACTIVE} are the most")
         for view, pending in services.follow(corpus, query, order, k, kind, cancel):
             options = view_options(view, order, reference, only, blind)
             yield ("", html.columns(view, pending, options), *[skip] * 4)

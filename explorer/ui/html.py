@@ -208,7 +208,7 @@ def quality_table(many: ManyQueries, reference: str) -> str:
         f'<div class="scroll"><table class="quality"><thead><tr><th scope="col">variant</th>{head}'
         f'<th scope="col">nDCG minus {esc(label(reference))}</th><th scope="col">wins / ties / losses</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
-        f'<p class="help">{_made_with(many)} {n} judged queries; ± is half the 95 % bootstrap interval over queries. {help_}</p>'
+        f'<p class="help">{_made_with(many)} {n} judged {"query" if n == 1 else "queries"}; ± is half the 95 % bootstrap interval over queries. {help_}</p>'
     )
 
 
