@@ -476,6 +476,26 @@ class Backbone:
             self._adapters[name] = key
             self._peft.requires_grad_(False)
 
+    def new_adapter(self, name: str, rank: int, alpha: int, dropout: float) -> None:
+        """Put a fresh LoRA adapter on all linear layers and make it the active one; its weights can be trained.
+
+        Only for a backbone that nothing else uses: an adapter that is switched is frozen.
+        """
+        from peft import LoraConfig, PeftModel
+
+        # BERT's unused head is not here, but where others load the adapter it must stay without one.
+        config = LoraConfig(
+            r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", exclude_modules=r"pooler.*"
+        )
+        with self.lock:
+            if self._adapters:
+                raise InputError("an adapter is trained on a backbone of its own, and this one has adapters")
+            key = f"adapter{self._count}"
+            self._count += 1
+            self._peft = PeftModel(self.model, config, key)
+            self._adapters[name] = key
+            self._active = name
+
     def adapter_fingerprint(self, name: str) -> str:
         """Hash of an adapter's tensors and of the settings that decide how they are applied."""
         from peft import get_peft_model_state_dict
@@ -488,8 +508,13 @@ class Backbone:
             patterns = {s: settings.get(s) for s in ("rank_pattern", "alpha_pattern")}
             return fingerprint(tensors) + json.dumps(applied | patterns, sort_keys=True, default=str)
 
-    def save_adapter(self, name: str, folder: Path) -> None:
-        """Write one adapter in peft's format; the base it names is the backbone's id, not a path of this machine."""
+    def save_adapter(self, name: str, folder: Path, half: bool = False) -> None:
+        """Write one adapter in peft's format, if asked for in half precision.
+
+        The base it names is the backbone's id, not a path of this machine.
+        """
+        from safetensors.torch import load_file, save_file
+
         key = self._adapters[name]
         with self.lock:
             self._peft.save_pretrained(folder, selected_adapters=[key], safe_serialization=True)
@@ -497,6 +522,9 @@ class Backbone:
             file.replace(folder / file.name)
         (folder / key).rmdir()
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        if half:
+            path = folder / "adapter_model.safetensors"
+            save_file({k: v.half() for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
         path = folder / "adapter_config.json"
         config = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": self.name}
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -147,8 +147,11 @@ class PooledEncoder:
             backbone.add_adapter(adapter, folder / "adapter")
         return cls(name, backbone, chosen, pooler, texts, adapter)
 
-    def save(self, folder: Path, **record: Any) -> None:
-        """Write the variant whole or not at all; `record` is added to variant.json (how it was trained, scores)."""
+    def save(self, folder: Path, half: bool = False, **record: Any) -> None:
+        """Write the variant whole or not at all; `record` is added to variant.json (how it was trained, scores).
+
+        `half`: adapter and pooler in float16, half the size; loading brings them back to the precision of serving.
+        """
         from safetensors.torch import save_file
 
         described = {
@@ -161,9 +164,10 @@ class PooledEncoder:
         with whole_folder(folder) as new:
             (new / "variant.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
             if described["pooler"]:
-                save_file({k: v.contiguous() for k, v in self.pooler.state_dict().items()}, new / "pooler.safetensors")
+                tensors = {k: v.half() if half else v for k, v in self.pooler.state_dict().items()}
+                save_file({k: v.contiguous() for k, v in tensors.items()}, new / "pooler.safetensors")
             if self.adapter:
-                self.backbone.save_adapter(self.adapter, new / "adapter")
+                self.backbone.save_adapter(self.adapter, new / "adapter", half)
 
     def close(self) -> None:
         """Take the adapter off the backbone. A computation that is still going on ends with `InputError`."""

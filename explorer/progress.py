@@ -17,11 +17,12 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+Records = list[Record]
 
 RUN_VARIABLE = "POOLING_EXPLORER_RUN"
 """Environment variable: the folder of the background run that this process is, if it is one."""
@@ -56,7 +57,7 @@ def end_half_line(path: Path) -> None:
             file.write(b"\n")
 
 
-def parse(data: bytes) -> list[Record]:
+def parse(data: bytes) -> Records:
     """The records of whole lines; what is not a JSON object (a line left half-written by a kill) is left out."""
     records = []
     for line in data.split(b"\n"):
@@ -76,9 +77,9 @@ class Tail:
         self.path = path
         self._lock = threading.Lock()
         self._inode = self._offset = 0
-        self._records: list[Record] = []
+        self._records: Records = []
 
-    def read(self, after: int = 0) -> list[Record]:
+    def read(self, after: int = 0) -> Records:
         """Records but for the first `after`; a last line without its line end is not there yet."""
         with self._lock:
             try:
@@ -104,15 +105,13 @@ class Tail:
 
 
 def last_bytes(path: Path, count: int = TAIL_BYTES) -> bytes:
-    """The end of a file, from the first whole line on; empty if there is no file."""
+    """The end of a file, which may begin within a line; empty if there is no file."""
     try:
         with path.open("rb") as file:
-            start = max(0, file.seek(0, os.SEEK_END) - count)
-            file.seek(start)
-            data = file.read()
+            file.seek(max(0, file.seek(0, os.SEEK_END) - count))
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return b""
-    return data.partition(b"\n")[2] if start else data
 
 
 def last_lines(path: Path, count: int) -> str:
@@ -131,9 +130,13 @@ def share(record: Mapping[str, Any]) -> float | None:
     return None if value is None else min(max(value, 0.0), 1.0)
 
 
-def latest(records: Sequence[Record]) -> Record:
-    """The last record that says how far the run is; empty if none does."""
-    return next((record for record in reversed(records) if share(record) is not None), {})
+def latest(path: Path) -> Record:
+    """The last record of a file that says how far the run is, with the time it was written; empty if none does."""
+    for line in reversed(last_bytes(path).split(b"\n")):
+        for record in parse(line):
+            if share(record) is not None:
+                return {"time": path.stat().st_mtime, **record}
+    return {}
 
 
 def seconds_left(record: Mapping[str, Any]) -> float | None:

@@ -148,8 +148,8 @@ def read_hub(
     A dataset longer than `limit` rows is read that far, and a note says so: the user cannot cut it as they can a file.
     Raises `InputError` for an unfit name, an unknown or unreachable dataset, and rows that cannot be read.
     """
-    _check_hub_name(dataset, config, split)
-    rows = _hub_rows(dataset, config, split, limit, progress)
+    check_hub_name(dataset, config, split)
+    rows = hub_rows(dataset, config, split, limit, progress)
     first = next(rows, None)
     if first is None:
         raise InputError(f"dataset {show(dataset)} has no rows in split {show(split)}; choose another split")
@@ -161,7 +161,7 @@ def read_hub(
     return Corpus(dataset, reading.documents, source=f"hub dataset {source}", notes=notes)
 
 
-def _check_hub_name(dataset: str, config: str | None, split: str) -> None:
+def check_hub_name(dataset: str, config: str | None, split: str) -> None:
     """Names must be names: `load_dataset` would also take paths, URLs, and folders that happen to be here."""
     part = r"[A-Za-z0-9][\w.-]*"
     if len(dataset) > 200 or ".." in dataset or not re.fullmatch(f"{part}/{part}", dataset, re.ASCII):
@@ -174,7 +174,7 @@ def _check_hub_name(dataset: str, config: str | None, split: str) -> None:
         raise InputError(f"{show(split)} is not the name of a split; write one such as 'train' or 'test'")
 
 
-def _hub_rows(dataset: str, config: str | None, split: str, limit: int, progress: Progress | None) -> Iterator[Row]:
+def hub_rows(dataset: str, config: str | None, split: str, limit: int, progress: Progress | None) -> Iterator[Row]:
     import datasets
 
     # The library passes on whatever its network, file-format and decoding libraries raise, so any exception of these

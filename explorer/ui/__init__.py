@@ -9,7 +9,8 @@ import gradio as gr
 
 from . import texts
 from .api import build_api
-from .compare import build_compare
+from .compare import build_compare, example_updates
+from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services
 from .sidebar import build_sidebar
 from .variants import build_variants, cards
@@ -59,29 +60,25 @@ def build_app(services: Services) -> gr.Blocks:
                 compare = build_compare(services, sidebar)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
-        variants_tab.select(lambda: cards(services), None, shelf, api_visibility="private", show_progress="hidden")
+        variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:
             return starting_values(services, remembered or {}, dict(request.query_params))
 
+        def examples(corpus: str) -> list[Any]:
+            return example_updates(services, corpus)[:-1]
+
         app.load(fn=None, js=CLOSE_SIDEBAR_ON_PHONES)
-        loading = app.load(restore, remembered, restored, api_visibility="private", show_progress="hidden")
-        loading.then(
-            sidebar.describe, sidebar.corpus, sidebar.corpus_note, api_visibility="private", show_progress="hidden"
-        )
-        first = loading.then(
-            compare.search, compare.search_inputs, compare.search_outputs,
-            api_visibility="private", show_progress="hidden", concurrency_limit=8,
-        )  # fmt: skip
-        first.then(
-            compare.run_many, compare.many_inputs, compare.many_outputs,
-            api_visibility="private", show_progress="hidden", concurrency_limit=4,
-        )  # fmt: skip
+        loading = app.load(restore, remembered, restored, **HIDDEN)
+        loading.then(sidebar.describe, sidebar.corpus, sidebar.corpus_note, **HIDDEN)
+        loading.then(examples, sidebar.corpus, compare.examples, **HIDDEN)
+        many = compare.many
+        loading.then(**compare.search).then(many.refresh, many.inputs, many.outputs, concurrency_limit=4, **HIDDEN)
         gr.on(
             [sidebar.variants.input, sidebar.corpus.input, compare.k.release],
             lambda variants, corpus, k: {"variants": variants, "corpus": corpus, "k": k},
-            [sidebar.variants, sidebar.corpus, compare.k], remembered, api_visibility="private", show_progress="hidden",
+            [sidebar.variants, sidebar.corpus, compare.k], remembered, **HIDDEN,
         )  # fmt: skip
     return app.queue(max_size=200, default_concurrency_limit=8)
 

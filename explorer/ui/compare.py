@@ -1,29 +1,26 @@
-"""The Compare tab: which design finds it? One query side by side, then all queries with measures."""
+"""The Compare tab: which design finds it? One query side by side; below it all queries (many.py)."""
 
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ..comparison import MAX_K, Comparison
-from ..corpora import Corpus
 from ..corpora.library import query_id
-from ..downloads import measures_csv, ranking_csv, snippet, trec_zip
+from ..downloads import ranking_csv, snippet, trec_zip
 from ..errors import Cancelled, InputError
 from ..retrieval import APPROXIMATE_FROM
-from . import html, texts
-from .html import ViewOptions, note
-from .parts import panel
+from . import download_buttons, html, texts
+from .html import ViewOptions, note, problem
+from .many import Many, build_many, opened_query
+from .parts import HIDDEN, JS, panel
 from .services import Services
-from .sidebar import MAX_ACTIVE, Sidebar, machine_line
+from .sidebar import MAX_ACTIVE, Sidebar, corpus_line, machine_line
 
-JS = (Path(__file__).parent / "compare.js").read_text(encoding="utf-8")
 KINDS = [("exact", "exact"), ("HNSW graph (approximate)", "hnsw"), ("IVF-PQ (approximate, compressed)", "ivfpq")]
 BLIND_SALT = random.SystemRandom().random()
 
@@ -31,31 +28,201 @@ KEEP_ADDRESS = """(query, variants, corpus, k) => {
   const state = new URLSearchParams({ corpus, query, variants: (variants || []).join(','), k });
   history.replaceState(null, '', '?' + state.toString() + location.hash);
 }"""
+SHOW_QUERY = "() => document.getElementById('query').scrollIntoView({ block: 'center' })"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the page asks for, in the order of the inputs."""
+
+    query: str
+    variants: list[str]
+    corpus: str
+    k: int
+    reference: str | None = None
+    only_disagreements: bool = False
+    blind: bool = False
+    kind: Any = "exact"
 
 
 @dataclass
 class Compare:
-    """Components that the page's loading and other tabs need."""
+    """What the page's loading needs."""
 
     query: gr.Textbox
     k: gr.Slider
-    search_inputs: list[Any]
-    search_outputs: list[Any]
-    search: Any
-    many_inputs: list[Any]
-    many_outputs: list[Any]
-    run_many: Any
+    examples: list[gr.Button]
+    search: dict[str, Any]
+    """Arguments of an event that searches."""
+    many: Many
 
 
-def view_options(view: Comparison, order: list[str], reference: str | None, only: bool, blind: bool) -> ViewOptions:
+def build_compare(services: Services, sidebar: Sidebar) -> Compare:
+    """Draw the tab and wire it."""
+    panel(f"<h2>{texts.COMPARE}</h2><p class='help'>{texts.COMPARE_HELP}</p>")
+    with gr.Row(equal_height=True):
+        query = gr.Textbox(
+            texts.FIRST_QUERY["python-stdlib"], label="Query", show_label=False, scale=6, elem_id="query", max_lines=4,
+            placeholder="what are you looking for?", autofocus=True,
+        )  # fmt: skip
+        go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="search")
+        stop = gr.Button("Stop", scale=0, min_width=70, elem_id="stop")
+    with gr.Row(elem_id="examples"):
+        examples = [gr.Button(text, size="sm", min_width=0) for text in texts.EXAMPLES["python-stdlib"]]
+    k, reference, kind, only, blind = _options(services)
+    status = panel(elem_id="status")
+    results = panel(elem_id="results", js_on_load=JS, min_height=420)
+    matrix, figure, buttons, code = _below()
+
+    asked = [query, sidebar.variants, sidebar.corpus, k, reference, only, blind, kind]
+    outputs = [status, results, matrix, figure, code, sidebar.machine]
+
+    def run(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        yield from show_search(services, Asked(*values), str(request.session_hash))
+
+    search: dict[str, Any] = {"fn": run, "inputs": asked, "outputs": outputs, "concurrency_limit": 8, **HIDDEN}
+    keep: dict[str, Any] = {"fn": None, "inputs": [query, sidebar.variants, sidebar.corpus, k], "js": KEEP_ADDRESS}
+    many = build_many(services, [sidebar.variants, sidebar.corpus, k, reference, kind])
+
+    triggers = [go.click, query.submit, k.release, reference.input, only.input, blind.input, kind.input]
+    gr.on(triggers, **search, trigger_mode="always_last").then(**keep)
+    for button in examples:
+        button.click(lambda text: text, button, query, **HIDDEN).then(**search).then(**keep)
+    many.table.click(_clicked_query, None, query, **HIDDEN).then(**search).then(**keep).then(fn=None, js=SHOW_QUERY)
+    _wire_changes(services, sidebar, [*examples, query], reference, search, keep, many)
+    _wire_clicks(services, sidebar, query, results, stop, search)
+    _wire_downloads(services, buttons, [query, sidebar.variants, sidebar.corpus, k, reference, only, blind, kind])
+    return Compare(query, k, examples, search, many)
+
+
+def _options(services: Services) -> tuple[gr.Slider, gr.Dropdown, gr.Dropdown, gr.Checkbox, gr.Checkbox]:
+    active = services.default_variants()
+    with gr.Accordion("Options", open=False, elem_id="options"):
+        with gr.Row():
+            k = gr.Slider(1, MAX_K, value=10, step=1, label="Results a column (k)", elem_id="k")
+            reference = gr.Dropdown(
+                active, value=active[0], elem_id="reference", label="Reference",
+                info="rank shifts and differences are against it",
+            )  # fmt: skip
+            kind = gr.Dropdown(
+                KINDS, value="exact", label="Index", elem_id="index",
+                info=f"approximate ones for more than {APPROXIMATE_FROM:,} documents",
+            )  # fmt: skip
+        with gr.Row():
+            only = gr.Checkbox(label="Show only disagreements", elem_id="only")
+            blind = gr.Checkbox(label="Blind: hide the names until I untick this", elem_id="blind")
+    return k, reference, kind, only, blind
+
+
+def _below() -> tuple[gr.HTML, gr.Plot, download_buttons.Downloads, gr.Code]:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            panel("<h3>How much do they agree?</h3>")
+            matrix = panel(elem_id="agreement")
+        with gr.Column(scale=3, min_width=320):
+            figure = gr.Plot(show_label=False, elem_id="bump")
+    buttons = download_buttons.draw("view", ("Table (CSV)", "TREC run + qrels", "Figure (HTML)"))
+    with gr.Accordion("Copy as code", open=False):
+        code = gr.Code(language="python", show_label=False, elem_id="code", interactive=False)
+    return matrix, figure, buttons, code
+
+
+def _wire_changes(
+    services: Services, sidebar: Sidebar, example_row: list[Any], reference: gr.Dropdown, search: dict[str, Any],
+    keep: dict[str, Any], many: Many,
+) -> None:  # fmt: skip
+    """Another corpus or other variants: search again, then run all queries again, so that nothing old stands there."""
+
+    def examples(corpus: str) -> list[Any]:
+        return example_updates(services, corpus)
+
+    def references(active: list[str], current: str | None):
+        active = active or []
+        return gr.Dropdown(choices=active, value=current if current in active else (active[0] if active else None))
+
+    show = {"fn": examples, "inputs": sidebar.corpus, "outputs": example_row, **HIDDEN}
+    corpus_changed = [sidebar.corpus.input(**show), *(done.then(**show) for done in sidebar.corpus_set)]
+    for changed in [
+        *corpus_changed,
+        sidebar.variants.input(references, [sidebar.variants, reference], reference, **HIDDEN),
+    ]:
+        searched = changed.then(**search)
+        searched.then(**keep)
+        searched.then(many.refresh, many.inputs, many.outputs, concurrency_limit=4, **HIDDEN)
+
+
+def _wire_clicks(
+    services: Services, sidebar: Sidebar, query: gr.Textbox, results: gr.HTML, stop: gr.Button, search: dict[str, Any]
+) -> None:
+    def halt(request: gr.Request) -> None:
+        services.stop(str(request.session_hash))
+
+    def judge(query: str, corpus: str, event: gr.EventData) -> str:
+        try:
+            return judged(services, query, corpus, event._data)
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    stop.click(halt, queue=False, **HIDDEN)
+    results.click(judge, [query, sidebar.corpus], sidebar.corpus_note, **HIDDEN).success(**search)
+
+
+def _clicked_query(event: gr.EventData) -> Any:
+    return opened_query(event._data)
+
+
+def example_updates(services: Services, corpus: str) -> list[Any]:
+    """Three example queries of a corpus, and the first of them as the query; own corpora bring their own."""
+    shown = list(texts.EXAMPLES.get(corpus, ()))
+    if not shown:
+        try:
+            shown = list(services.library.open(corpus).queries.values())[:3]
+        except InputError:
+            shown = []
+    buttons = [gr.Button(value=text, visible=True) for text in shown] + [gr.Button(visible=False)] * (3 - len(shown))
+    return [*buttons, gr.Textbox(value=shown[0]) if shown else gr.skip()]
+
+
+def show_search(services: Services, asked: Asked, session: str) -> Iterator[tuple[Any, ...]]:
+    """Updates of (status, columns, agreement, figure, code, machine) while a search runs and when it is done."""
+    from ..figures import bump_chart
+
+    skip = gr.skip()
+    cancel = services.begin(session)
+    try:
+        if not services.library.is_open(asked.corpus):
+            yield (note("Reading the documents …", "busy"), *[skip] * 5)
+        corpus = services.library.open(asked.corpus)
+        order = services.comparer.names(asked.variants or [], int(asked.k))
+        if len(order) > MAX_ACTIVE:
+            raise InputError(f"{len(order)} variants do not fit side by side; untick some, {MAX_ACTIVE} are the most")
+        for view, pending in services.follow(corpus, asked.query or "", order, int(asked.k), asked.kind, cancel):
+            options = view_options(view, order, asked)
+            yield ("", html.columns(view, pending, options), *[skip] * 4)
+        if not view.results:
+            return
+        shown = in_order(view, options.order)
+        yield (
+            note(recall_note(services, shown, asked.kind)),
+            skip,
+            html.agreement(shown.agreement, options.blind),
+            bump_chart(shown, dict(options.blind)),
+            snippet(asked.corpus, view.query, list(view.results), view.k),
+            machine_line(services),
+        )
+    except (InputError, Cancelled) as error:
+        yield (problem(error), *[skip] * 5)
+
+
+def view_options(view: Comparison, order: list[str], asked: Asked) -> ViewOptions:
     """How to show a view: judgments and measures of its query, and letters instead of names when blind."""
     id = query_id(view.corpus, view.query)
-    blinded = letters(order, view.query) if blind else {}
+    blind = letters(order, view.query) if asked.blind else {}
     return ViewOptions(
-        order=sorted(order, key=lambda name: blinded[name]) if blind else order,
-        reference=reference if reference in order else order[0],
-        only_disagreements=only,
-        blind=blinded,
+        order=sorted(order, key=blind.__getitem__) if blind else order,
+        reference=asked.reference if asked.reference in order else order[0],
+        only_disagreements=asked.only_disagreements,
+        blind=blind,
         judged=view.corpus.qrels.get(id, {}),
         quality=view.quality(id),
     )
@@ -73,374 +240,43 @@ def in_order(view: Comparison, order: Sequence[str]) -> Comparison:
     return replace(view, results={name: view.results[name] for name in order if name in view.results})
 
 
-def build_compare(services: Services, sidebar: Sidebar) -> Compare:
-    """Draw the tab and wire it."""
-    panel(f"<h2>{texts.COMPARE}</h2><p class='help'>{texts.COMPARE_HELP}</p>")
-    with gr.Row(equal_height=True):
-        query = gr.Textbox(
-            texts.FIRST_QUERY["python-stdlib"], label="Query", show_label=False, scale=6, elem_id="query", max_lines=4,
-            placeholder="what are you looking for?", autofocus=True,
-        )  # fmt: skip
-        go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="search")
-        stop = gr.Button("Stop", scale=0, min_width=70, elem_id="stop")
-    with gr.Row(elem_id="examples"):
-        examples = [gr.Button(text, size="sm", min_width=0) for text in texts.EXAMPLES["python-stdlib"]]
-    with gr.Accordion("Options", open=False, elem_id="options"):
-        with gr.Row():
-            k = gr.Slider(1, MAX_K, value=10, step=1, label="Results a column (k)", elem_id="k")
-            reference = gr.Dropdown(
-                services.default_variants(), value=services.default_variants()[0], elem_id="reference",
-                label="Reference", info="rank shifts and differences are against it",
-            )  # fmt: skip
-            kind = gr.Dropdown(
-                KINDS, value="exact", label="Index", elem_id="index",
-                info=f"approximate ones for more than {APPROXIMATE_FROM:,} documents",
-            )  # fmt: skip
-        with gr.Row():
-            only = gr.Checkbox(label="Show only disagreements", elem_id="only")
-            blind = gr.Checkbox(label="Blind: hide the names until I untick this", elem_id="blind")
-    status = panel(elem_id="status")
-    results = panel(elem_id="results", js_on_load=JS, min_height=420)
-    with gr.Row():
-        with gr.Column(scale=2, min_width=320):
-            panel("<h3>How much do they agree?</h3>")
-            matrix = panel(elem_id="agreement")
-        with gr.Column(scale=3, min_width=320):
-            figure = gr.Plot(show_label=False, elem_id="bump")
-    downloads = _downloads("view", ("Table (CSV)", "TREC run + qrels", "Figure (HTML)"))
-    with gr.Accordion("Copy as code", open=False):
-        code = gr.Code(language="python", show_label=False, elem_id="code", interactive=False)
-
-    inputs = [query, sidebar.variants, sidebar.corpus, k, reference, only, blind, kind]
-    outputs = [status, results, matrix, figure, code, sidebar.machine]
-
-    def search(query, variants, corpus, k, reference, only, blind, kind, request: gr.Request):
-        yield from show_search(
-            services,
-            str(query or ""),
-            variants or [],
-            corpus,
-            int(k),
-            reference,
-            only,
-            blind,
-            kind,
-            request.session_hash,
-        )
-
-    keep = {"fn": None, "inputs": [query, sidebar.variants, sidebar.corpus, k], "js": KEEP_ADDRESS}
-    triggers = [go.click, query.submit, k.release, reference.input, only.input, blind.input, kind.input]
-    run = {"fn": search, "inputs": inputs, "outputs": outputs, "api_visibility": "private", "show_progress": "hidden"}
-    gr.on(triggers, **run, concurrency_limit=8, trigger_mode="always_last").then(**keep)  # type: ignore[arg-type]
-
-    def example_texts(corpus: str) -> list[Any]:
-        return example_updates(services, corpus)
-
-    for button in examples:
-        button.click(lambda text: text, button, query, api_visibility="private", show_progress="hidden").then(
-            **run, concurrency_limit=8
-        ).then(**keep)
-    changed = sidebar.corpus.change(
-        example_texts, sidebar.corpus, [*examples, query], api_visibility="private", show_progress="hidden"
-    )
-    again = [
-        changed.then(**run, concurrency_limit=8),
-        sidebar.variants.input(**run, concurrency_limit=8, trigger_mode="always_last"),
-    ]
-    for searched in again:
-        searched.then(**keep)
-
-    def references(active: list[str], current: str | None):
-        active = active or []
-        return gr.Dropdown(choices=active, value=current if current in active else (active[0] if active else None))
-
-    sidebar.variants.change(
-        references, [sidebar.variants, reference], reference, api_visibility="private", show_progress="hidden"
-    )
-
-    def halt(request: gr.Request) -> None:
-        services.stop(str(request.session_hash))
-
-    stop.click(halt, api_visibility="private", queue=False)
-
-    def act(query: str, corpus: str, event: gr.EventData):
-        return handle_click(services, query, corpus, event._data)
-
-    results.click(act, [query, sidebar.corpus], [status, sidebar.corpus_note], api_visibility="private").then(
-        **run, concurrency_limit=8
-    )
-    wire_view_downloads(services, downloads, [query, sidebar.variants, sidebar.corpus, k, kind], status)
-
-    many = _build_many(services, sidebar, k, reference, kind, query, run, keep, again)
-    return Compare(query, k, inputs, outputs, search, **many)
-
-
-def example_updates(services: Services, corpus: str) -> list[Any]:
-    """Three example queries of a corpus, and the first of them as the query; own corpora bring their own."""
-    shown = list(texts.EXAMPLES.get(corpus, ()))
-    if not shown:
-        try:
-            shown = list(services.library.open(corpus).queries.values())[:3]
-        except InputError:
-            shown = []
-    buttons = [gr.Button(value=text, visible=True) for text in shown] + [gr.Button(visible=False)] * (3 - len(shown))
-    return [*buttons, gr.Textbox(value=shown[0]) if shown else gr.skip()]
-
-
-def show_search(
-    services: Services, query: str, variants: list[str], corpus_name: str, k: int, reference: str | None,
-    only: bool, blind: bool, kind: Any, session: str | None,
-) -> Iterator[tuple[Any, ...]]:  # fmt: skip
-    """Updates of (status, columns, agreement, figure, code, machine) while a search runs and when it is done."""
-    from ..figures import bump_chart
-
-    skip = gr.skip()
-    cancel = services.begin(str(session))
-    try:
-        yield (
-            note("Reading the documents …", "busy") if not services.library.is_open(corpus_name) else skip,
-            *[skip] * 5,
-        )
-        corpus = services.library.open(corpus_name)
-        order = services.comparer.names(variants, k)
-        if len(order) > MAX_ACTIVE:
-            raise InputError(f"{len(order)} variants do not fit side by side; untick some, {MAX_ACTIVE} are the most")
-        for view, pending in services.follow(corpus, query, order, k, kind, cancel):
-            options = view_options(view, order, reference, only, blind)
-            yield ("", html.columns(view, pending, options), *[skip] * 4)
-        if not view.results:
-            return
-        shown = in_order(view, options.order)
-        yield (
-            note(recall_note(services, shown, kind)),
-            skip,
-            html.agreement(shown.agreement, options.blind),
-            bump_chart(shown, dict(options.blind)),
-            snippet(corpus_name, query, list(view.results), k),
-            machine_line(services),
-        )
-    except (InputError, Cancelled) as error:
-        yield (note(str(error)[:1].upper() + str(error)[1:] + ".", "error"), *[skip] * 5)
-
-
-def recall_note(services: Services, view: Comparison, kind: str) -> str:
+def recall_note(services: Services, view: Comparison, kind: Any) -> str:
     """What an approximate index misses on this corpus, measured; nothing for exact search."""
     if kind == "exact":
         return ""
-    parts = []
-    for name in view.results:
-        measured = services.comparer.recall(name, view.corpus, kind)  # type: ignore[arg-type]
-        if measured is not None:
-            parts.append(f"{html.label(name)} {measured:.3f}")
-    return (
-        f"Approximate index. Recall@10 against exact search, measured on 100 documents as queries: {', '.join(parts)}."
-        if parts
-        else ""
-    )
+    measured = {name: services.comparer.recall(name, view.corpus, kind) for name in view.results}
+    said = ", ".join(f"{html.label(name)} {value:.3f}" for name, value in measured.items() if value is not None)
+    return f"Approximate index; recall@10 against exact search, 100 documents as queries: {said}." if said else ""
 
 
-def handle_click(services: Services, query: str, corpus_name: str, data: Mapping[str, Any]):
-    """A click in the columns: a judgment is kept; everything that comes from the page is checked."""
-    from .sidebar import corpus_line
-
+def judged(services: Services, query: str, corpus_name: str, data: Mapping[str, Any]) -> str:
+    """Keep a judgment that was clicked; the new line on the corpus. What comes from the page is checked."""
     document, grade = data.get("document"), data.get("grade")
     if not isinstance(document, str) or grade not in (0, 1, None):
-        return gr.skip(), gr.skip()
-    try:
-        if not query.strip():
-            raise InputError("type a query first: a judgment belongs to one")
-        corpus = services.library.judge(corpus_name, query, document, grade)
-        return gr.skip(), corpus_line(corpus)
-    except InputError as error:
-        return note(str(error), "error"), gr.skip()
+        raise InputError("that click held no judgment")
+    if not query.strip():
+        raise InputError("type a query first: a judgment belongs to one")
+    return corpus_line(services.library.judge(corpus_name, query, document, grade))
 
 
-# ------------------------------------------------------------------------------------------------------- all queries
-
-
-def _build_many(services: Services, sidebar: Sidebar, k, reference, kind, query, run, keep, again) -> dict[str, Any]:
-    panel(f"<h2>{texts.MANY}</h2><p class='help'>{texts.MANY_HELP}</p>")
-    with gr.Row():
-        go = gr.Button("Run all queries", variant="primary", scale=0, min_width=180, elem_id="run-many")
-        stop = gr.Button("Stop", scale=0, min_width=70)
-    with gr.Accordion("Other queries than the corpus’s own", open=False):
-        pasted = gr.Textbox(label="One query a line", lines=4, max_lines=12, elem_id="queries")
-        upload = gr.File(label="or a file: TXT, CSV or queries.jsonl", height=110, elem_id="queries-file")
-    status = panel(elem_id="many-status")
-    quality = panel(elem_id="quality")
-    table = panel(elem_id="queries-table", js_on_load=JS)
-    downloads = _downloads("many", ("Measures (CSV)", "TREC runs + qrels"))
-    inputs = [sidebar.variants, sidebar.corpus, k, reference, kind, pasted, upload]
-    outputs = [status, quality, table]
-
-    def run_many(variants, corpus, k, reference, kind, pasted, upload, request: gr.Request):
-        yield from show_many(
-            services, variants or [], corpus, int(k), reference, kind, pasted, upload, f"{request.session_hash}-many"
-        )
-
-    go.click(
-        run_many, inputs, outputs, api_visibility="private", show_progress="hidden", concurrency_limit=4,
-        trigger_mode="always_last",
-    )  # fmt: skip
-
-    def halt(request: gr.Request) -> None:
-        services.stop(f"{request.session_hash}-many")
-
-    stop.click(halt, api_visibility="private", queue=False)
-
-    def open_query(event: gr.EventData):
-        text = event._data.get("query")
-        return text[:2000] if isinstance(text, str) else gr.skip()
-
-    table.click(open_query, None, query, api_visibility="private", show_progress="hidden", js=None).then(
-        **run, concurrency_limit=8
-    ).then(**keep).then(fn=None, js="() => document.getElementById('query').scrollIntoView({block: 'center'})")
-
-    def refresh(variants, corpus, k, reference, kind, pasted, upload, request: gr.Request):
-        yield from refresh_many(
-            services, variants or [], corpus, int(k), reference, kind, pasted, upload, f"{request.session_hash}-many"
-        )
-
-    for searched in again:  # other variants or another corpus: what stands below must not be of the old ones
-        searched.then(
-            refresh, inputs, outputs, api_visibility="private", show_progress="hidden", concurrency_limit=4,
-        )  # fmt: skip
-    sources = [sidebar.variants, sidebar.corpus, k, kind, pasted, upload]
-    wire_many_downloads(services, downloads, sources, status)
-    return {"many_inputs": inputs, "many_outputs": outputs, "run_many": refresh}
-
-
-def queries_of(corpus: Corpus, pasted: str | None, upload: str | None) -> Mapping[str, str]:
-    """The queries to run: uploaded, else pasted, else the corpus's own. Texts that the corpus judges keep its ids."""
-    from ..corpora.judgments import read_queries
-
-    if upload:
-        given: Mapping[str, str] = read_queries(Path(upload))
-    elif pasted and pasted.strip():
-        given = read_queries(pasted)
-    else:
-        return corpus.queries
-    return {query_id(corpus, text): text for text in given.values()}
-
-
-AUTOMATIC = 500
-"""Up to this many queries are run without being asked for: it takes seconds."""
-
-
-def refresh_many(services: Services, variants: list[str], corpus_name: str, *rest: Any) -> Iterator[tuple[Any, ...]]:
-    """As `show_many`, but only where it takes seconds; elsewhere the tables are emptied and the button is named."""
-    try:
-        count = len(services.library.open(corpus_name).queries)
-    except InputError:
-        count = 0
-    if 0 < count <= AUTOMATIC:
-        yield from show_many(services, variants, corpus_name, *rest)
-    else:
-        yield note(f"Press “Run all queries” to run {count:,} queries." if count else texts.NO_QUERIES), "", ""
-
-
-def show_many(
-    services: Services, variants: list[str], corpus_name: str, k: int, reference: str | None, kind: Any,
-    pasted: str | None, upload: str | None, session: str,
-) -> Iterator[tuple[Any, ...]]:  # fmt: skip
-    """Updates of (status, quality table, queries table)."""
-    skip = gr.skip()
-    cancel = services.begin(session)
-    try:
-        corpus = services.library.open(corpus_name)
-        queries = queries_of(corpus, pasted, upload)
-        if not queries:
-            yield note(texts.NO_QUERIES), "", ""
-            return
-        for message, many in services.follow_many(corpus, queries, variants, k, kind, cancel):
-            if many is None:
-                yield note(message, "busy"), skip, skip
-            else:
-                yield "", html.quality_table(many, reference or ""), html.queries_table(many)
-    except (InputError, Cancelled) as error:
-        yield note(str(error), "error"), skip, skip
-
-
-# --------------------------------------------------------------------------------------------------------- downloads
-
-
-@dataclass
-class Downloads:
-    """Visible buttons, and the hidden one that hands a prepared file to the browser."""
-
-    buttons: list[gr.Button]
-    hidden: gr.DownloadButton
-    press: str
-
-
-def _downloads(name: str, labels: Sequence[str]) -> Downloads:
-    with gr.Row(elem_id=f"downloads-{name}"):
-        buttons = [
-            gr.Button(f"↓ {text}", size="sm", min_width=120, scale=0, elem_id=f"download-{name}-{i}")
-            for i, text in enumerate(labels)
-        ]
-        hidden = gr.DownloadButton(visible="hidden", elem_id=f"file-{name}")
-    press = f"() => setTimeout(() => {{ const b = document.querySelector('#file-{name}'); (b.querySelector('a, button') || b).click(); }}, 300)"
-    return Downloads(buttons, hidden, press)
-
-
-def _file(name: str, content: str | bytes) -> str:
-    path = Path(tempfile.mkdtemp(prefix="pooling-explorer-")) / name
-    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    return str(path)
-
-
-def _wire(downloads: Downloads, makers: Sequence[Any], inputs: list[Any], status: gr.HTML) -> None:
-    """Each button makes its file from the settings on the page, then presses the hidden button."""
-
-    def wrapped(make):
-        def prepare(*values):
-            try:
-                return make(*values), gr.skip()
-            except InputError as error:
-                raise gr.Error(str(error), print_exception=False) from error
-
-        return prepare
-
-    for button, make in zip(downloads.buttons, makers, strict=True):
-        button.click(
-            wrapped(make), inputs, [downloads.hidden, status], api_visibility="private", show_progress="hidden"
-        ).success(fn=None, js=downloads.press)
-
-
-def wire_view_downloads(services: Services, downloads: Downloads, inputs: list[Any], status: gr.HTML) -> None:
-    """CSV, TREC zip and figure of the one query."""
+def _wire_downloads(services: Services, buttons: download_buttons.Downloads, inputs: list[Any]) -> None:
+    """CSV, TREC zip and figure of the one query, with the names shown even when the page is blind."""
     from ..figures import bump_chart
 
-    def view(query, variants, corpus, k, kind) -> Comparison:
-        return services.comparer.compare(services.library.open(corpus), query, variants or [], int(k), kind)
+    def view(*values: Any) -> Comparison:
+        asked = Asked(*values)
+        corpus = services.library.open(asked.corpus)
+        return services.comparer.compare(corpus, asked.query, asked.variants or [], int(asked.k), asked.kind)
 
-    def as_csv(*values) -> str:
-        return _file("ranking.csv", ranking_csv(view(*values)))
+    def as_csv(*values: Any) -> str:
+        return download_buttons.file("ranking.csv", ranking_csv(view(*values)))
 
-    def as_trec(*values) -> str:
+    def as_trec(*values: Any) -> str:
         found = view(*values)
-        id = query_id(found.corpus, found.query)
-        return _file("trec.zip", trec_zip(found, {"typed": found.corpus.qrels.get(id, {})}))
+        grades = found.corpus.qrels.get(query_id(found.corpus, found.query), {})
+        return download_buttons.file("trec.zip", trec_zip(found, {"typed": grades}))
 
-    def as_figure(*values) -> str:
-        return _file("ranks.html", bump_chart(view(*values)).to_html(include_plotlyjs=True))
+    def as_figure(*values: Any) -> str:
+        return download_buttons.file("ranks.html", bump_chart(view(*values)).to_html(include_plotlyjs=True))
 
-    _wire(downloads, (as_csv, as_trec, as_figure), inputs, status)
-
-
-def wire_many_downloads(services: Services, downloads: Downloads, inputs: list[Any], status: gr.HTML) -> None:
-    """CSV of measures and TREC zip of all queries."""
-
-    def many(variants, corpus, k, kind, pasted, upload):
-        opened = services.library.open(corpus)
-        return services.comparer.compare_many(opened, queries_of(opened, pasted, upload), variants or [], int(k), kind)
-
-    def as_csv(*values) -> str:
-        return _file("measures.csv", measures_csv(many(*values)))
-
-    def as_trec(*values) -> str:
-        found = many(*values)
-        return _file("trec.zip", trec_zip(found, {q: j for q, j in found.corpus.qrels.items() if q in found.queries}))
-
-    _wire(downloads, (as_csv, as_trec), inputs, status)
+    download_buttons.wire(buttons, (as_csv, as_trec, as_figure), inputs)

@@ -36,6 +36,12 @@ def note(text: str, kind: str = "note") -> str:
     return f'<p class="px-{kind}"{role}>{esc(text)}</p>' if text else ""
 
 
+def problem(error: Exception) -> str:
+    """An error as a sentence, where the user looks."""
+    text = str(error)
+    return note(f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}", "error")
+
+
 def number(value: float, digits: int = 3) -> str:
     """Three digits without a leading zero: .612; signs and 1.00 stay."""
     text = f"{value:.{digits}f}"

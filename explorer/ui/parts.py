@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+
+JS = (Path(__file__).parent / "compare.js").read_text(encoding="utf-8")
+"""Marks a document in all columns; reports clicks on judgments and queries."""
+
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Of handlers that belong to the page alone and show their progress themselves."""
 
 
 def panel(value: str = "", **options: Any) -> gr.HTML:

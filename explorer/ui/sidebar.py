@@ -13,8 +13,8 @@ from ..corpora import Corpus
 from ..errors import InputError
 from ..styles import label, style
 from . import texts
-from .html import esc, note
-from .parts import panel
+from .html import esc, note, problem
+from .parts import HIDDEN, panel
 from .services import DEFAULT_CORPUS, Services
 
 MAX_ACTIVE = 8
@@ -31,6 +31,8 @@ class Sidebar:
     colours: gr.HTML
     describe: Callable[[str], str]
     """The line under the corpus's name."""
+    corpus_set: list[Any]
+    """Events after which code has set another corpus; a choice by hand is `corpus.input`."""
 
 
 def variant_choices(services: Services) -> list[tuple[str, str]]:
@@ -80,20 +82,21 @@ def build_sidebar(services: Services) -> Sidebar:
         )
         corpus = gr.Dropdown(services.library.names, value=DEFAULT_CORPUS, label="Corpus", elem_id="corpus")
         corpus_note = panel('<p class="help">Reading the documents …</p>', elem_id="corpus-note")
-        _own_documents(services, corpus, corpus_note)
+        corpus_set = _own_documents(services, corpus)
         machine = panel(machine_line(services), elem_id="machine")
 
     def describe(name: str) -> str:
         try:
             return corpus_line(services.library.open(name))
         except InputError as error:
-            return note(str(error), "error")
+            return problem(error)
 
-    corpus.change(describe, corpus, corpus_note, api_visibility="private", show_progress="hidden")
-    return Sidebar(variants, corpus, corpus_note, machine, colours, describe)
+    for event in (corpus.input, *(done.then for done in corpus_set)):
+        event(describe, corpus, corpus_note, **HIDDEN)
+    return Sidebar(variants, corpus, corpus_note, machine, colours, describe, corpus_set)
 
 
-def _own_documents(services: Services, corpus: gr.Dropdown, corpus_note: gr.HTML) -> None:
+def _own_documents(services: Services, corpus: gr.Dropdown) -> list[Any]:
     """Upload, paste or name a hub dataset; columns can be chosen where there are any."""
     with gr.Accordion(texts.OWN, open=False, elem_id="own"):
         panel(f'<p class="help">{texts.OWN_HELP}</p>')
@@ -125,13 +128,12 @@ def _own_documents(services: Services, corpus: gr.Dropdown, corpus_note: gr.HTML
             return (
                 gr.Dropdown(choices=services.library.names, value=name),
                 note(f"“{name}” is the active corpus now."),
-                corpus_line(services.library.open(name)),
             )
         except InputError as error:
-            return gr.skip(), note(str(error), "error"), gr.skip()
+            return gr.skip(), problem(error)
 
-    use.click(
-        take, [upload, pasted, hub, *columns], [corpus, said, corpus_note],
+    taken = use.click(
+        take, [upload, pasted, hub, *columns], [corpus, said],
         api_visibility="private", concurrency_limit=4, show_progress_on=said,
     )  # fmt: skip
 
@@ -140,9 +142,10 @@ def _own_documents(services: Services, corpus: gr.Dropdown, corpus_note: gr.HTML
             services.library.remove(name)
             return gr.Dropdown(choices=services.library.names, value=DEFAULT_CORPUS), note(f"“{name}” was deleted.")
         except InputError as error:
-            return gr.skip(), note(str(error), "error")
+            return gr.skip(), problem(error)
 
-    remove.click(forget, corpus, [corpus, said], api_visibility="private")
+    forgotten = remove.click(forget, corpus, [corpus, said], api_visibility="private")
+    return [taken, forgotten]
 
 
 def preview_columns(file: str | None) -> list[Any]:
@@ -155,7 +158,7 @@ def preview_columns(file: str | None) -> list[Any]:
     try:
         seen = preview(Path(file))
     except InputError as error:
-        return [*nothing, note(str(error), "error")]
+        return [*nothing, problem(error)]
     if len(seen.columns) < 2:
         return [*nothing, ""]
     optional = [("none", ""), *((c, c) for c in seen.columns)]

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..styles import label, style
 from ..variants import Variant
 from . import texts
-from .html import chip, esc, note, number
+from .html import chip, esc, note, number, problem
 from .parts import panel
 from .services import Services
 from .sidebar import Sidebar, machine_line, variant_choices, variant_colours
@@ -119,9 +119,9 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
     shelf = panel(elem_id="shelf")
     outputs = [said, shelf, sidebar.machine, sidebar.variants, sidebar.colours, chosen]
 
-    def after(message: str, kind: str = "note"):
+    def after(said: str):
         return (
-            note(message, kind), cards(services), machine_line(services),
+            said, cards(services), machine_line(services),
             gr.CheckboxGroup(choices=variant_choices(services)), variant_colours(services),
             gr.Dropdown(choices=_names(services)),
         )  # fmt: skip
@@ -129,9 +129,9 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
     def guarded(action):
         def run(value: str | None):
             try:
-                return after(action((value or "").strip()))
+                return after(note(action((value or "").strip())))
             except InputError as error:
-                return after(str(error), "error")
+                return after(problem(error))
 
         return run
 
@@ -163,7 +163,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         try:
             return sanity(services, names or []), cards(services), machine_line(services)
         except InputError as error:
-            return note(str(error), "error"), gr.skip(), gr.skip()
+            return problem(error), gr.skip(), gr.skip()
 
     check.click(
         run_check,

@@ -6,8 +6,8 @@ import gradio as gr
 import pytest
 
 from explorer.corpora import Corpus, Document
-from explorer.errors import Cancelled
-from explorer.ui import compare, starting_values, texts
+from explorer.errors import Cancelled, InputError
+from explorer.ui import compare, many, starting_values, texts
 from explorer.ui.services import Services
 from explorer.variants import BM25, Shelf
 
@@ -22,7 +22,7 @@ def services(home) -> Services:
 
 
 def shown(services: Services, query="milk", variants=(BM25,), corpus="mine", k=5, kind="exact") -> list[tuple]:
-    return list(compare.show_search(services, query, list(variants), corpus, k, None, False, False, kind, "me"))
+    return list(compare.show_search(services, compare.Asked(query, list(variants), corpus, k, kind=kind), "me"))
 
 
 def test_a_search_ends_with_columns_agreement_figure_and_code(services):
@@ -86,29 +86,30 @@ def test_letters_are_shuffled_anew_for_every_query():
 
 def test_a_judgment_from_the_page_is_checked(services):
     for bad in ({"document": 3, "grade": 1}, {"document": "1", "grade": 7}, {"document": ["1"], "grade": 1}, {}):
-        compare.handle_click(services, "milk", "mine", bad)
+        with pytest.raises(InputError, match="no judgment"):
+            compare.judged(services, "milk", "mine", bad)
+    with pytest.raises(InputError, match="no document '9'"):
+        compare.judged(services, "milk", "mine", {"document": "9", "grade": 1})
     assert services.library.open("mine").qrels == {"a": {"1": 1}}
-    status, _ = compare.handle_click(services, "milk", "mine", {"document": "9", "grade": 1})
-    assert "no document" in status
-    compare.handle_click(services, "milk", "mine", {"document": "2", "grade": 0})
+    compare.judged(services, "milk", "mine", {"document": "2", "grade": 0})
     assert services.library.open("mine").qrels["a"] == {"1": 1, "2": 0}
 
 
 def test_queries_come_from_the_corpus_or_the_user(services, tmp_path):
-    assert compare.queries_of(MINE, "", None) == {"a": "milk"}
-    given = compare.queries_of(MINE, "milk\nengine oil", None)
+    assert many.queries_of(MINE, "", None) == {"a": "milk"}
+    given = many.queries_of(MINE, "milk\nengine oil", None)
     assert given["a"] == "milk"  # a text the corpus judges keeps its id
     assert sorted(given.values()) == ["engine oil", "milk"]
     file = tmp_path / "queries.txt"
     file.write_text("one\ntwo\n")
-    assert sorted(compare.queries_of(MINE, "ignored", str(file)).values()) == ["one", "two"]
+    assert sorted(many.queries_of(MINE, "ignored", str(file)).values()) == ["one", "two"]
 
 
 def test_all_queries_of_a_corpus_without_any_say_so(services):
     services.library.add(Corpus("plain", (Document("1", "x"), Document("2", "y"))))
-    found = list(compare.show_many(services, [BM25], "plain", 5, None, "exact", "", None, "me"))
+    found = list(many.show_many(services, many.AskedMany([BM25], "plain", 5, None, "exact"), "me"))
     assert texts.NO_QUERIES in found[-1][0]
-    found = list(compare.show_many(services, [BM25], "plain", 5, None, "exact", "x", None, "me"))
+    found = list(many.show_many(services, many.AskedMany([BM25], "plain", 5, None, "exact", "x"), "me"))
     assert texts.NO_JUDGMENTS[:40] in found[-1][1]
 
 
