@@ -12,9 +12,8 @@ import os
 import sys
 import threading
 
-# Nothing leaves the machine unless the user asks for it: set before any of these libraries is imported.
+# Before gradio is imported: nothing leaves the machine unless the user asks for it.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from explorer.__main__ import Parser, add_model_options, make_shelf
 from explorer.errors import InputError

@@ -9,14 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from .errors import InputError
-
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,6 +75,12 @@ def build_parser() -> Parser:
         add_model_options(command)
         command.add_argument("--json", action="store_true", help="one JSON document on standard output")
         command.set_defaults(run=run)
+
+    runs = commands.add_parser("runs", help="background runs: list, stop, resume or delete them")
+    runs.add_argument("action", nargs="?", default="list", choices=("list", "stop", "resume", "delete"))
+    runs.add_argument("ids", nargs="*", metavar="ID")
+    runs.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    runs.set_defaults(run=run_runs)
     return parser
 
 
@@ -138,7 +141,23 @@ def print_search(result: dict[str, Any]) -> None:
         print(f"{pair['a']} / {pair['b']}: {overlap}, RBO {pair['rbo']:.2f}")
 
 
-PRINTERS = {"variants": print_variants, "search": print_search}
+def run_runs(options: argparse.Namespace) -> dict[str, Any]:
+    from .jobs import Runs
+
+    runs = Runs()
+    if bool(options.ids) == (options.action == "list"):
+        raise InputError("list takes no ids; stop, resume and delete take those of the runs they are for")
+    for id in options.ids:
+        getattr(runs, options.action)(id)
+    return {"runs": [run.to_json() for run in runs.list()]}
+
+
+def print_runs(result: dict[str, Any]) -> None:
+    for run in result["runs"]:
+        print(f"{run['id']}  {run['kind']:8}  {run['title']}: {run['sentence']}")
+
+
+PRINTERS = {"variants": print_variants, "search": print_search, "runs": print_runs}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -205,9 +205,9 @@ class Runs:
     # Files
 
     @contextmanager
-    def _locked(self, timeout: float = LOCK_SECONDS) -> Iterator[None]:
+    def _locked(self, timeout: float | None = None) -> Iterator[None]:
         try:
-            self._file_lock.acquire(timeout=timeout)
+            self._file_lock.acquire(timeout=LOCK_SECONDS if timeout is None else timeout)
         except Timeout:
             raise InputError("another process holds the list of runs and does not answer; try again") from None
         try:
@@ -306,7 +306,8 @@ class Runs:
 
         try:
             with (run.folder / "log.txt").open("ab") as log, (run.folder / STDOUT).open("wb") as stdout:
-                log.write(f"$ {shlex.join(run.argv)}\n".encode("utf-8", "replace"))
+                shown = shlex.join([Path(run.argv[0]).name, *run.argv[1:]])
+                log.write(f"$ {shown}\n".encode("utf-8", "replace"))
                 log.flush()
                 environment = {progress.RUN_VARIABLE: str(run.folder), "PYTHONUNBUFFERED": "1"}
                 return subprocess.Popen(run.argv, cwd=run.cwd, preexec_fn=sign_in, **_apart(stdout, log, environment))

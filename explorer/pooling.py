@@ -125,13 +125,13 @@ class CrossAttentionPooler(nn.Module):
         self.mlp_out = nn.Linear(4 * d, d)  # W_2, b_2
 
     @torch.no_grad()
-    def init_near_mean(self, last: bool = False) -> None:
+    def init_near_mean(self, sample: Tensor | None = None) -> None:
         """Start near what needs no training: e ~ the mean of LN_h(H), which is about mean pooling.
 
         W_v is the identity, W_o its inverse (a projection where the heads are narrower than d), W_2 is nearly zero.
         W_q and W_k stay small and random, so that attention starts nearly uniform and learns from the first step.
-        `last`, for the multi-layer pooler: attention starts on the last layer (about 0.9 of the weight), whose mean
-        or end token is what the backbone was trained for. Its row of E carries a mark that keys and queries share.
+        With a `sample` of layer states [B, L, d] the multi-layer pooler's attention starts on the last layer, with most
+        of the weight, because that is the state that the backbone was trained to hand out.
         """
         inner, d = self.to_out.in_features, self.config.width
         identity = torch.eye(inner, d) if inner >= d else nn.init.orthogonal_(torch.empty(inner, d))
@@ -139,30 +139,30 @@ class CrossAttentionPooler(nn.Module):
         self.to_out.weight.copy_(identity.T)
         nn.init.normal_(self.mlp_out.weight, std=1e-3)
         nn.init.zeros_(self.mlp_out.bias)
-        if last:
-            self._attend_to_last_layer()
+        if sample is not None:
+            self._attend_to_last_layer(sample)
 
-    def _attend_to_last_layer(self) -> None:
-        """Scores are 0 for a layer without the mark and `wanted` for the last one, before the random part.
+    def _attend_to_last_layer(self, sample: Tensor) -> None:
+        """The last row of E carries a mark, a direction m that no state of the sample has and queries look for.
 
-        The mark m is one direction that no state uses much; LN_h keeps about |m| / sqrt(1 + |m|^2 / d) of it, and
-        W_k sends m to the same key r that LN_z's bias gives to every query.
+        LN_z's bias gives every query the same part r = W_q m; W_k sends m to r times what makes the score of the
+        marked state log(9 (L - 1)), with which a softmax over L layers puts 0.9 on the last.
         """
         if self.layer_matrix is None:
             raise ValueError("only the multi-layer pooler has a layer matrix")
         c = self.config
-        wanted = math.log(9 * max(1, c.layers - 1))  # softmax: 0.9 on the last of L layers
-        generator = torch.Generator().manual_seed(c.width)
-        mark = torch.randn(c.width, generator=generator)
-        mark *= 4 / mark.norm()  # a state has norm sqrt(d): small beside it, yet far from chance
-        direction = mark / mark.norm()
-        self.layer_matrix[-1] += mark
-        seen = float(mark.norm()) / (1 + float(mark.norm()) ** 2 / c.width) ** 0.5
-        bias = direction * c.width**0.5
+        sample = sample.float().cpu()
+        used = torch.linalg.qr(self.norm_states(sample).mean(0).T).Q  # [d, L]: where the layers usually lie
+        m = torch.randn(c.width)
+        m = normalize(m - used @ (used.T @ m))
+        share = 0.3  # of the norm of the last state: small, yet seen
+        self.layer_matrix[-1] += share * sample[:, -1].norm(dim=-1).mean() * m
+        seen = share * (c.width / (1 + share**2)) ** 0.5  # m's part of LN_h(H + E), whose norm is the root of d
+        bias = m * c.width**0.5
         self.norm_latents.bias.copy_(bias)
-        key = (self.to_q.weight @ bias).view(c.heads, c.head_dim)  # r of every head
-        strength = wanted / (key.norm(dim=1, keepdim=True) ** 2 * c.head_dim**-0.5 * seen)
-        self.to_kv.weight[: self.to_out.in_features] += torch.outer((key * strength).flatten(), direction)
+        r = (self.to_q.weight @ bias).view(c.heads, c.head_dim)
+        strength = math.log(9 * max(1, c.layers - 1)) / (r.norm(dim=1, keepdim=True) ** 2 * c.head_dim**-0.5 * seen)
+        self.to_kv.weight[: self.to_out.in_features] += torch.outer((r * strength).flatten(), m)
 
     def queries(self) -> Tensor:
         """Q [heads, N, head_dim], already scaled. It holds no text: computed once a batch."""

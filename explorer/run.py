@@ -240,4 +240,4 @@ def duration(seconds: float) -> str:
 
 def percent(share: float) -> str:
     """43 %; not 100 % before the end."""
-    return f"{min(int(share * 100), 99) if share < 1 else 100} %"
+    return f"{100 if share >= 1 else min(round(share * 100), 99)} %"

@@ -67,9 +67,7 @@ class TrainableEncoder(Module):
 
     def _embed_at_once(self, ids: Tensor, mask: Tensor) -> Tensor:
         with torch.autocast(*self._autocast) if self._autocast else nullcontext():
-            states, state_mask = self.backbone.states(
-                ids, mask, attention=self.design.attention, read=self.design.states, adapter=ADAPTER
-            )
+            states, state_mask = self.backbone.states(ids, mask, **_reading(self.design))
             return self.pooler(states, state_mask)
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -93,15 +91,19 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     torch.manual_seed(config.seed)
     pooler = build_pooler(config.chosen, backbone.width, backbone.layers, pooler_config(config, backbone))
     if isinstance(pooler, CrossAttentionPooler) and config.pooler_init != "random":
-        pooler.init_near_mean(last=config.pooler_init == "near-last" and pooler.config.layers > 0)
+        last = config.pooler_init == "near-last" and pooler.config.layers > 0
+        pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
     module = TrainableEncoder(backbone, config.chosen, pooler.to(backbone.device, torch.float32))
     if config.gradient_checkpointing:
         backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
-    backbone.states(*backbone.pad(backbone.tokenize(["x"])), attention=config.chosen.attention, read="tokens")
-    backbone.states(
-        *backbone.pad(backbone.tokenize(["x"])), attention=config.chosen.attention, read="tokens", adapter=ADAPTER
-    )
+    with torch.no_grad():  # proves the attention before anything long begins
+        backbone.states(*backbone.pad(backbone.tokenize(["x"])), **_reading(config.chosen))
     return module
+
+
+def _reading(design: Design) -> dict[str, Any]:
+    """How a design reads the backbone."""
+    return {"attention": design.attention, "read": design.states, "adapter": ADAPTER}
 
 
 def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | None:
@@ -116,6 +118,23 @@ def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | 
     head_dim = config.head_dim or default.head_dim
     heads = config.heads or max(1, backbone.width // head_dim)
     return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers)
+
+
+SAMPLE = (
+    "How do I delete a folder and everything in it?",
+    "The cat sat on the mat.",
+    "Paris is the capital of France, and its largest city.",
+    "Return the smallest number that is larger than all others; raise ValueError if there is none.",
+    "good morning",
+    "Interest rates rose for the third time this year.",
+)
+"""Texts of several kinds, to see how long a backbone's states are and where they lie."""
+
+
+def sample_states(backbone: Backbone, design: Design) -> Tensor:
+    """Layer states [B, L, d] of a few texts, by which `near-last` measures what it adds."""
+    with torch.no_grad():
+        return backbone.states(*backbone.pad(backbone.tokenize(SAMPLE)), **_reading(design))[0]
 
 
 def silence_dropout(model: nn.Module) -> None:
