@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .errors import InputError
+from .errors import Cancelled, InputError
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +38,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--backbone", action="append", default=[], metavar="ID", help="put a further backbone on the shelf"
     )
-    group.add_argument("--contender", action="append", default=[], metavar="ID", help="put a sentence-transformers model there")  # fmt: skip
+    group.add_argument("--contender", action="append", default=[], metavar="ID", help="put any embedding model there")
     group.add_argument("--checkpoints", action="append", default=[], metavar="DIR", help="a further folder of variants")
     group.add_argument("--trust-remote-code", action="store_true", help="run code that comes with a hub model (off)")
 
@@ -81,7 +81,21 @@ def build_parser() -> Parser:
     runs.add_argument("ids", nargs="*", metavar="ID")
     runs.add_argument("--json", action="store_true", help="one JSON document on standard output")
     runs.set_defaults(run=run_runs)
+    add_train(commands)
     return parser
+
+
+def add_train(commands: Any) -> None:
+    """`train`: its options are the fields of the configuration."""
+    from .training_config import add_training_options
+
+    train = commands.add_parser("train", help="train a variant: an adapter and a pooler for one design")
+    add_training_options(train)
+    train.add_argument("--output", required=True, metavar="DIR", help="the folder of the variant; made if missing")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --output, if there is one")
+    train.add_argument("--estimate-only", action="store_true", help="tell time and memory, and train nothing")
+    train.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    train.set_defaults(run=run_train)
 
 
 def describe(variant: Any) -> dict[str, Any]:
@@ -119,7 +133,7 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
 
     shelf = make_shelf(options)
     comparer = Comparer(shelf)
-    wanted = comparer.names(options.variants or DEFAULT_VARIANTS, options.top_k)
+    wanted = comparer.names(DEFAULT_VARIANTS if options.variants is None else options.variants, options.top_k)
     corpus = open_anything(options.corpus)
 
     def progress(variant: str, done: int, total: int) -> None:
@@ -157,7 +171,24 @@ def print_runs(result: dict[str, Any]) -> None:
         print(f"{run['id']}  {run['kind']:8}  {run['title']}: {run['sentence']}")
 
 
-PRINTERS = {"variants": print_variants, "search": print_search, "runs": print_runs}
+def run_train(options: argparse.Namespace) -> dict[str, Any]:
+    from pathlib import Path
+
+    from .training import config_for, train
+    from .training_config import given_options
+
+    output = Path(options.output)
+    config = config_for(output, given_options(options), options.resume)
+    result = train(config, output, options.resume, options.estimate_only)
+    return result if options.estimate_only else result.to_json()
+
+
+def print_train(result: dict[str, Any]) -> None:
+    for name, value in result.items():
+        print(f"{name}: {value}")
+
+
+PRINTERS = {"variants": print_variants, "search": print_search, "runs": print_runs, "train": print_train}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"python -m explorer {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Cancelled):
         print("stopped", file=sys.stderr)
         return 130
     if options.json:

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNUSED_HEAD = r"pooler.*"
+"""BERT's head, which no embedding uses: taken off here, excluded where others load our adapters."""
+
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -455,6 +458,8 @@ class Backbone:
             try:
                 config = PeftConfig.from_pretrained(str(folder))
                 config.inference_mode = True
+                if config.exclude_modules == UNUSED_HEAD:
+                    config.exclude_modules = None  # it is not here, and peft warns of what it cannot exclude
                 if self._peft is None:
                     self._peft = PeftModel(self.model, config, key)
                 else:
@@ -483,10 +488,7 @@ class Backbone:
         """
         from peft import LoraConfig, PeftModel
 
-        # BERT's unused head is not here, but where others load the adapter it must stay without one.
-        config = LoraConfig(
-            r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", exclude_modules=r"pooler.*"
-        )
+        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear")
         with self.lock:
             if self._adapters:
                 raise InputError("an adapter is trained on a backbone of its own, and this one has adapters")
@@ -527,6 +529,7 @@ class Backbone:
             save_file({k: v.half() for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
         path = folder / "adapter_config.json"
         config = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": self.name}
+        config["exclude_modules"] = config.get("exclude_modules") or UNUSED_HEAD  # others' copy of BERT has it
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     def remove_adapter(self, name: str) -> None:

@@ -3,8 +3,8 @@
     result = train(TrainingConfig("multi-layer-bidirectional", data=("pairs.jsonl",)), Path("checkpoints/mine/first"))
 
 The output folder while it trains: training.json (what was asked for), progress.jsonl, checkpoint-N (to resume from).
-When it ends or is stopped: variant.json, adapter/, pooler.safetensors and README.md beside them. variant.json comes last,
-so a folder that has one is whole. A finished run leaves no checkpoint; a stopped one keeps it and can be resumed.
+When it ends or is stopped: variant.json, adapter/, pooler.safetensors and README.md beside them. variant.json comes
+last, so a folder that has one is whole. A finished run leaves no checkpoint; a stopped one can be resumed from its own.
 A file named `stop` in the folder ends the run after the current step, as SIGTERM and SIGINT do.
 """
 
@@ -12,32 +12,24 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
-import resource
 import shutil
 import signal
-import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import Cancelled, InputError
-from .store import cache_dir, content_hash, whole_file
 from .training_config import TrainingConfig, from_given
-from .training_data import Pair, Pairs, hold_out, plan_batches, read_pairs
 
 ASKED = "training.json"
 VARIANT_FILES = ("pooler.safetensors", "adapter", "README.md", "variant.json")
 STOP_FILE = "stop"
 MAY_CHANGE = ("device", "micro_batch", "report_to", "estimate_steps", "log_every", "eval_every", "save_every")
 """Options that a resumed run may change: they do not decide what is learned."""
-
-PUBLISHED_ALIAS = "published"
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Result:
         return {**asdict(self), "output": str(self.output), "variant": str(self.output), "dev": dict(self.dev)}
 
 
-# ----------------------------------------------------------------------------------------------------- the output folder
+# --------------------------------------------------------------------------------------------------- the output folder
 
 
 def config_for(output: Path, given: Mapping[str, Any], resume: bool) -> TrainingConfig:
@@ -142,7 +134,7 @@ def commit(new: Path, output: Path) -> None:
     shutil.rmtree(new, ignore_errors=True)
 
 
-# --------------------------------------------------------------------------------------------------------------- stopping
+# ------------------------------------------------------------------------------------------------------------- stopping
 
 
 class Stop:
@@ -176,7 +168,7 @@ class Stop:
                 signal.signal(number, handler)
 
 
-# ---------------------------------------------------------------------------------------------------------------- the run
+# -------------------------------------------------------------------------------------------------------------- the run
 
 
 def train(config: TrainingConfig, output: Path, resume: bool = False, estimate_only: bool = False) -> Any:
@@ -193,7 +185,7 @@ def train(config: TrainingConfig, output: Path, resume: bool = False, estimate_o
     with stop.listening():
         from .training_run import Run  # imports torch and the libraries: takes seconds
 
-        run = Run(config, output, stop, resume=resume)
+        run = Run(config, output, stop, resume=resume, estimate_only=estimate_only)
         return run.estimate() if estimate_only else run.train()
 
 

@@ -224,7 +224,7 @@ def _check_type(name: str, value: Any, kind: Any) -> None:
         raise InputError(f"{name} must be {asked}, not {value!r}")
 
 
-# ------------------------------------------------------------------------------------------------------- command line
+# ----------------------------------------------------------------------------------------------------- command line
 
 
 def _whole(text: str) -> int:
@@ -266,7 +266,9 @@ def _metavar(kind: Any) -> str:
 
 def given_options(options: argparse.Namespace) -> dict[str, Any]:
     """The fields that the command line names."""
-    return {field.name: getattr(options, field.name) for field in fields(TrainingConfig) if hasattr(options, field.name)}
+    return {
+        field.name: getattr(options, field.name) for field in fields(TrainingConfig) if hasattr(options, field.name)
+    }
 
 
 def from_given(given: Mapping[str, Any]) -> TrainingConfig:

@@ -4,9 +4,9 @@
     train, dev = hold_out(data, share=0.02, most=300)
     batches = plan_batches(train, batch_size=64, steps=500, seed=0)     # 500 lists of 64 rows
 
-A row has a query, one or several positives and perhaps negatives. Names are known (`KNOWN`) or given ("query=question").
-Rows that cannot be used are counted and named. The plan of batches depends on seed and data alone: never on the design,
-the machine or the number of processes.
+A row has a query, one or several positives and perhaps negatives. Column names are known (`KNOWN`) or given
+("query=question"). Rows that cannot be used are counted and named. The plan of batches depends on seed and data alone:
+never on the design, the machine or the number of processes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from .corpora.documents import columns_of, find_column
 from .corpora.formats import json_rows, open_table
@@ -85,7 +85,13 @@ class Source:
     def to_json(self) -> dict[str, Any]:
         """As a training record has it: without folders of this machine."""
         name = Path(self.name).name if Path(self.name).is_absolute() else self.name
-        return {"name": name, "weight": self.weight, "pairs": self.pairs, "left_out": self.broken, "sha256": self.sha256}
+        return {
+            "name": name,
+            "weight": self.weight,
+            "pairs": self.pairs,
+            "left_out": self.broken,
+            "sha256": self.sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Pairs:
         return min(len({p.query for p in self.pairs}), len({p.positive for p in self.pairs}))
 
 
-# ------------------------------------------------------------------------------------------------------------- reading
+# ----------------------------------------------------------------------------------------------------------- reading
 
 
 def read_pairs(specs: Sequence[str], columns: Sequence[str] = (), negatives: int = 1) -> Pairs:
@@ -308,15 +314,14 @@ def _gz_lines(path: Path) -> Iterator[tuple[int, str]]:
     """As `file_lines`, of a gzipped file."""
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as handle:
-            text: TextIO = handle  # type: ignore[assignment]
-            yield from text_lines(text, path.name)
+            yield from text_lines(handle, path.name)
     except UnicodeDecodeError:
         raise InputError(f"{show(path.name)} is not UTF-8 text; save it as UTF-8 before packing it") from None
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise InputError(f"{show(path.name)} is no complete gzip file; pack it again") from None
 
 
-# ------------------------------------------------------------------------------------------------------------ held out
+# ---------------------------------------------------------------------------------------------------------- held out
 
 
 def hold_out(data: Pairs, share: float, most: int) -> tuple[Pairs, tuple[Pair, ...]]:
@@ -346,7 +351,7 @@ def hold_out(data: Pairs, share: float, most: int) -> tuple[Pairs, tuple[Pair, .
     return replace(rest, notes=data.notes + note), tuple(dev)
 
 
-# ------------------------------------------------------------------------------------------------------------- batches
+# ----------------------------------------------------------------------------------------------------------- batches
 
 
 class _Rows:
@@ -374,7 +379,9 @@ def plan_batches(data: Pairs, batch_size: int, steps: int, seed: int) -> list[li
     draws = [_draw(rows, seed, i) for i, rows in enumerate(_rows_of_sources(data))]
     for number in itertools.count():
         before = len(plan)
-        drawn = [row for rows, draw in zip(_rows_of_sources(data), draws, strict=True) for row in _take(draw, rows, data)]
+        drawn = [
+            row for rows, draw in zip(_rows_of_sources(data), draws, strict=True) for row in _take(draw, rows, data)
+        ]
         plan += itertools.islice(_one_pass(data.pairs, drawn, batch_size, seed + number), steps - len(plan))
         if len(plan) >= steps:
             return plan

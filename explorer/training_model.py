@@ -1,4 +1,4 @@
-"""A backbone with a fresh adapter and a pooler as the one module of a SentenceTransformer, and the losses it is trained by.
+"""A backbone with a fresh adapter and a pooler as the one module of a SentenceTransformer, and the losses.
 
 Texts become tokens as in serving (end token, prompts, length), states come from `Backbone.states`, and gradients reach
 adapter and pooler. The backbone is a dedicated one: nothing else may use it meanwhile.
@@ -36,7 +36,7 @@ CPU_TOKENS = 2048
 
 
 class TrainableEncoder(Module):
-    """features {"input_ids", "attention_mask"} [B, T] -> + {"sentence_embedding"} [B, d], unit length, with gradients."""
+    """{"input_ids", "attention_mask"} [B, T] -> the same and "sentence_embedding" [B, d], unit length."""
 
     def __init__(self, backbone: Backbone, design: Design, pooler: Pooler) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ def silence_dropout(model: nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-# --------------------------------------------------------------------------------------------------------- text to tokens
+# ------------------------------------------------------------------------------------------------------- text to tokens
 
 
 class Collator:
@@ -188,10 +188,10 @@ class GuideVectors:
         return self._rows[0 if are_queries else 1][[places[text] for text in texts]]
 
 
-# ----------------------------------------------------------------------------------------------------------------- losses
+# --------------------------------------------------------------------------------------------------------------- losses
 
 
-def make_loss(model: nn.Module, config: TrainingConfig, rows: int, micro_batch: int, processes: int) -> nn.Module:
+def make_loss(model: Any, config: TrainingConfig, rows: int, micro_batch: int, processes: int) -> nn.Module:
     """In-batch negatives over all processes; GradCache where a process holds fewer rows in memory than it has."""
     options: dict[str, Any] = {"scale": config.scale, "gather_across_devices": processes > 1}
     if micro_batch >= rows:
@@ -200,7 +200,7 @@ def make_loss(model: nn.Module, config: TrainingConfig, rows: int, micro_batch: 
 
 
 def distance_to_guide(embeddings: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """1 - cosine to the guide's vectors, averaged over all texts. embeddings: columns x [B, d]; labels [B, columns, d]."""
+    """1 - cosine to the guide's vectors, averaged over all texts; a list of columns [B, d], labels [B, columns, d]."""
     ours = torch.stack([e.float() for e in embeddings], dim=1)
     return 1 - nn.functional.cosine_similarity(ours, labels.to(ours.dtype), dim=-1).mean()
 
@@ -208,13 +208,13 @@ def distance_to_guide(embeddings: Sequence[Tensor], labels: Tensor) -> Tensor:
 class _Guided(MultipleNegativesRankingLoss):
     """The contrastive loss, plus `weight` times the distance to the guide where there is one."""
 
-    def __init__(self, model: nn.Module, weight: float, **options: Any) -> None:
+    def __init__(self, model: Any, weight: float, **options: Any) -> None:
         super().__init__(model, **options)
         self.weight = weight
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor | None) -> Tensor:
         embeddings = [self.model(features)["sentence_embedding"] for features in sentence_features]
-        loss = self.compute_loss_from_embeddings(embeddings, labels)
+        loss = self.compute_loss_from_embeddings(embeddings, labels)  # type: ignore[arg-type]
         if self.weight and labels is not None:
             loss = loss + self.weight * distance_to_guide(embeddings, labels)
         return loss
@@ -223,7 +223,7 @@ class _Guided(MultipleNegativesRankingLoss):
 class _CachedGuided(CachedMultipleNegativesRankingLoss):
     """The same with GradCache."""
 
-    def __init__(self, model: nn.Module, weight: float, **options: Any) -> None:
+    def __init__(self, model: Any, weight: float, **options: Any) -> None:
         super().__init__(model, **options)
         self.weight = weight
 

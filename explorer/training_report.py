@@ -126,7 +126,7 @@ def layer_weights(module: TrainableEncoder, encoder: PooledEncoder, pairs: Seque
     return [round(w, 5) for w in weights.mean((0, 1, 2)).tolist()]
 
 
-# ----------------------------------------------------------------------------------------------------------------- record
+# --------------------------------------------------------------------------------------------------------------- record
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
@@ -195,7 +195,9 @@ def model_card(encoder: PooledEncoder, training: Mapping[str, Any], parameters: 
     rows = [f"| {s['name']} | {s['pairs']:,} | {s['weight']:g} | `{s['sha256'][:16]}` |" for s in training["data"]]
     dev = training["dev"][-1] if training["dev"] else None
     score = (
-        f"Held-out pairs of the training data ({training['held_out']}): nDCG@10 {dev['ndcg@10']:.4f}.\n\n" if dev else ""
+        f"Held-out pairs of the training data ({training['held_out']}): nDCG@10 {dev['ndcg@10']:.4f}.\n\n"
+        if dev
+        else ""
     )
     stopped = " (stopped early)" if training["stopped"] else ""
     base = f"base_model: {backbone}\n" if "/" in backbone and not Path(backbone).is_absolute() else ""

@@ -36,7 +36,7 @@ Source = Literal["checkpoint", "published", "untrained", "sentence-transformers"
 
 
 def short_name(backbone: str) -> str:
-    """A backbone's name as the first folder below checkpoints/: "minilm", else the last part of its id in lower case."""
+    """A backbone's name as folder below checkpoints/: "minilm", else the last part of its id in lower case."""
     if backbone == MINILM:
         return "minilm"
     return re.sub(r"[^a-z0-9.-]+", "-", Path(backbone).name.lower()).strip("-.") or "backbone"

@@ -9,6 +9,7 @@ corpus = library.judge("python-stdlib", "remove a folder", "shutil.rmtree", 1)
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import threading
@@ -116,7 +117,7 @@ class Library:
 def open_anything(name: str) -> Corpus:
     """A corpus by name, or read from a file or folder that exists. Raises `InputError`."""
     library = Library()
-    if name not in library.names and Path(name).exists():
+    if name not in library.names and os.path.exists(name):  # False, not an error, for what can be no path
         from .readers import read_corpus
 
         return read_corpus(Path(name))

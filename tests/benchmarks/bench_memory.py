@@ -9,6 +9,7 @@ and prints what the shelf says (`Backbone.memory`, `own_bytes`) and by how much 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import os
 import subprocess
@@ -49,12 +50,15 @@ def measure(folder: Path) -> None:
     import psutil
 
     from explorer.backbone import Backbone
+    from explorer.designs import design
     from explorer.encoder import PooledEncoder
 
     process = psutil.Process()
 
     def resident() -> int:
         gc.collect()
+        if sys.platform == "linux":
+            ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed is not held
         return process.memory_info().rss
 
     warm = Backbone.load(device="cpu", dtype="float32")  # libraries, allocator and tokenizer code are in memory now
@@ -62,6 +66,7 @@ def measure(folder: Path) -> None:
     warm_variant.encode(["a text to warm up"] * 4)
     before = resident()
     backbone = Backbone.load(device="cpu", dtype="float32")
+    PooledEncoder.untrained(backbone, design("mean-bidirectional")).encode(["a text"] * 4)
     after_backbone = resident()
     encoders = [PooledEncoder.load(f, backbone, f.name) for f in sorted(folder.iterdir())]
     for encoder in encoders:
@@ -79,7 +84,10 @@ def measure(folder: Path) -> None:
     )
     shelf = weights + sum(own)
     print(f"counted       {shelf / MB:8.1f} MB = {shelf / (weights + files):.3f} x (one backbone + their files)")
-    print(f"resident      {(after - before) / MB:8.1f} MB = {(after - before) / shelf:.3f} x counted")
+    one = after_backbone - before
+    print(
+        f"resident      {(after - before) / MB:8.1f} MB = {(after - before) / (one + sum(own)):.3f} x (one + their own)"
+    )
     print(f"apart, each with a backbone of its own: {(weights * len(encoders) + sum(own)) / MB:8.1f} MB")
 
 
