@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .designs import DEFAULT_BACKBONE, DESIGNS, MINILM, READS, Design, design
 from .errors import InputError
 from .record import read_record
+from .store import data_dir
 
 if TYPE_CHECKING:
     from .backbone import Backbone
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
+TRAINED_HERE = ("variants", "mine")
+"""Where the page's fine-tunes put their variants, below the user's data directory."""
 PUBLISHED = "minilm-published"
 BM25 = "bm25"
 
@@ -106,8 +109,8 @@ class Shelf:
         trust_remote_code: bool = False,
     ) -> None:
         self.device, self.dtype, self.trust_remote_code = device, dtype, trust_remote_code
-        self.folders = [CHECKPOINTS, *(Path(folder) for folder in checkpoints)]
-        for folder in self.folders[1:]:
+        self.folders = [CHECKPOINTS, data_dir(TRAINED_HERE[0]), *(Path(folder) for folder in checkpoints)]
+        for folder in self.folders[2:]:
             if not folder.is_dir():
                 raise InputError(f"the checkpoints folder '{folder}' does not exist")
         self.backbone_ids = list(dict.fromkeys((DEFAULT_BACKBONE, *backbones)))

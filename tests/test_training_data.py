@@ -41,7 +41,13 @@ def made(*sources: list[Pair], weights: tuple[float, ...] = ()) -> Pairs:
 
 @pytest.mark.parametrize(
     "names",
-    [("query", "positive"), ("anchor", "positive"), ("sentence1", "sentence2"), ("Question", "Answer"), ("query", "pos")],
+    [
+        ("query", "positive"),
+        ("anchor", "positive"),
+        ("sentence1", "sentence2"),
+        ("Question", "Answer"),
+        ("query", "pos"),
+    ],
 )
 def test_known_column_names(tmp_path, names):
     file = jsonl(tmp_path / "a.jsonl", [{names[0]: f"q{i}", names[1]: f"p{i}"} for i in range(3)])
@@ -102,7 +108,11 @@ def test_broken_rows_are_counted_and_named(tmp_path):
     told = "\n".join(data.notes)
     assert "2 rows were left out (lines 3, 10): no positive" in told
     assert "1 row was left out (line 4): no query" in told
-    for line in ("(line 5): is not valid JSON", "(line 6): holds an array", "(line 7): query and positive are the same"):
+    for line in (
+        "(line 5): is not valid JSON",
+        "(line 6): holds an array",
+        "(line 7): query and positive are the same",
+    ):
         assert line in told
     assert "(line 8): the query is no text" in told
     assert "(line 9): the query holds half a character" in told

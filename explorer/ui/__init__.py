@@ -10,6 +10,7 @@ import gradio as gr
 from . import texts
 from .api import build_api
 from .compare import build_compare, example_updates
+from .finetune import build_finetune
 from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services
 from .sidebar import build_sidebar
@@ -58,6 +59,8 @@ def build_app(services: Services) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Compare", id="compare"):
                 compare = build_compare(services, sidebar)
+            with gr.Tab("Fine-tune", id="finetune"):
+                build_finetune(services, sidebar, compare.query)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)

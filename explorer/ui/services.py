@@ -14,6 +14,7 @@ from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress
 from ..corpora import Corpus
 from ..corpora.library import Library
 from ..errors import Cancelled, InputError
+from ..jobs import Runs
 from ..retrieval import Hit
 from ..retrieval import Kind as IndexKind
 from ..store import Cancel
@@ -37,6 +38,7 @@ class Services:
         self.shelf = shelf
         self.library = Library()
         self.comparer = Comparer(shelf)
+        self.runs = Runs()
         self.pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="compute")
         self._encoding: dict[tuple[str, str], tuple[float, float]] = {}
         self._cancels: dict[str, Cancel] = {}
@@ -54,6 +56,12 @@ class Services:
                 log.warning("the worked example could not be prepared: %s", error)
 
         threading.Thread(target=work, name="warm", daemon=True).start()
+
+    def device(self) -> str:
+        """The device that background runs use: what was asked for, found out where that was "auto"."""
+        from ..backbone import pick_device
+
+        return str(pick_device(self.shelf.device))
 
     def default_variants(self) -> list[str]:
         """What is active before anything is chosen."""

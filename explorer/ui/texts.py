@@ -64,3 +64,15 @@ SANITY_SENTENCES = (
     "Plants make food from sunlight.",
 )
 """Five pairs that say the same in other words: a sane variant finds each sentence's partner first."""
+
+FINETUNE = "Can I make it better?"
+FINETUNE_HELP = (
+    "Trains a LoRA adapter and the pooler of one design on pairs of texts that belong together. Runs go on when this "
+    "page is closed, one at a time."
+)
+NO_RUNS = "No runs yet. Choose a design and data on the left, and start."
+BACKBONE_INFO = "a hub id or a folder; the first is embedded and needs no network"
+BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here"
+TRAIN_FILES = "Your pairs: JSON Lines, CSV or Parquet with query, positive, optional negative"
+OVERLAY = "Lay runs over one another"
+OVERLAY_HELP = "Choose two or more runs to see their curves together and in which settings they differ."

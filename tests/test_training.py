@@ -1,0 +1,691 @@
+"""Training: equal runs give equal losses, what is stopped goes on as if it had not been, and folders are whole."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from conftest import ROOT
+
+from explorer import training_run
+from explorer.__main__ import main
+from explorer.backbone import Backbone
+from explorer.designs import DESIGNS, design
+from explorer.encoder import PooledEncoder, TextSettings
+from explorer.errors import Cancelled, InputError
+from explorer.pooling import CrossAttentionPooler, PoolerConfig
+from explorer.record import read_record
+from explorer.training import STOP_FILE, Stop, checkpoints, commit, config_for, train
+from explorer.training_config import TrainingConfig, add_training_options, field_docs, given_options, portable
+from explorer.training_model import ADAPTER, Collator, build, make_loss, sentence_transformer
+from explorer.training_run import Run
+
+WORDS = "red green blue cat dog tree house river stone cloud bread milk iron gold song light".split()
+TINY = {"heads": 2, "head_dim": 16, "latents": 4}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, str]:
+    """Tiny backbones on disk."""
+    root = tmp_path_factory.mktemp("backbones")
+    return {name: str(tiny.save_backbone(root / name, name)) for name in ("bert", "qwen3")}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    """48 pairs, every third with a negative more."""
+    file = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    made = []
+    for i in range(48):
+        a, b, c = (WORDS[(i * k + i // 16) % 16] for k in (1, 3, 5))
+        made.append({"query": f"{a} {b} {i}", "positive": f"the {a} {b} and {c} number {i} " * (1 + i % 4)})
+        if i % 3 == 0:
+            made[-1]["negative"] = f"no {c} {i}"
+    file.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def asked(folders, data):
+    """A configuration that takes a second."""
+
+    def configured(architecture: str = "bert", name: str = "multi-layer-bidirectional", **more) -> TrainingConfig:
+        sizes = TINY if design(name).trainable_pooler else {}
+        options = {
+            **{"max_steps": 6, "batch_size": 6, "micro_batch": 6, "max_length": 24, "dtype": "float32"},
+            **{"device": "cpu", "estimate_steps": 0, "eval_every": 3, "dev_share": 0.2, "save_every": 2},
+            **sizes,
+            **more,
+        }
+        return TrainingConfig(name, (data,), folders[architecture], **options)
+
+    return configured
+
+
+def lines(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "progress.jsonl").read_text().splitlines()]
+
+
+def losses(output: Path) -> dict[int, float]:
+    return {line["step"]: line["loss"] for line in lines(output) if "loss" in line}
+
+
+def vectors(folder: Path, backbone: str) -> np.ndarray:
+    encoder = PooledEncoder.load(folder, Backbone.load(backbone, "cpu", "float32"), "trained")
+    return encoder.encode(["a red cat", "the green house by the river"])
+
+
+# ---- configuration
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("design", "nope", "unknown design 'nope'; valid designs: eos-causal"),
+        ("data", (), "no training data"),
+        ("max_steps", 0, "max_steps must be at least 1"),
+        ("batch_size", 1, "batch_size must be at least 2"),
+        ("learning_rate", 0.0, "learning_rate must be a number above 0"),
+        ("learning_rate", float("nan"), "must be a number"),
+        ("schedule", "zigzag", "schedule 'zigzag' is none of: linear, cosine, constant"),
+        ("pooler_init", "best", "none of: near-mean, near-last, random"),
+        ("dtype", "int8", "none of: auto, float32"),
+        ("warmup", 1.0, "below 1"),
+        ("seed", -1, "seed must be at least 0"),
+        ("seed", True, "seed must be a whole number"),
+        ("guide_weight", 0.5, "no guide"),
+        ("patience", 2, "eval_every"),
+        ("max_length", 3, "max_length must be at least 4"),
+    ],
+)
+def test_configurations_are_checked_when_made(field, value, said):
+    values = {"design": "mean-causal", "data": ("a.jsonl",), "eval_every": 0 if field == "patience" else 10}
+    with pytest.raises(InputError, match=said):
+        TrainingConfig(**(values | {field: value}))
+
+
+def test_every_field_is_explained_and_is_an_option():
+    parser = argparse.ArgumentParser()
+    add_training_options(parser)
+    options = {flag for action in parser._actions for flag in action.option_strings}
+    for field in dataclasses.fields(TrainingConfig):
+        assert len(field_docs()[field.name]) > 10
+        assert "--" + field.name.replace("_", "-") in options
+    assert given_options(parser.parse_args(["--seed", "3", "--no-gradient-checkpointing"])) == {
+        "seed": 3,
+        "gradient_checkpointing": False,
+    }
+
+
+def test_the_command_line_gives_the_configuration_back(asked):
+    import shlex
+
+    config = asked(query_prompt="-> ", gradient_checkpointing=True, columns=("query=a b",), learning_rate=1e-5)
+    parser = argparse.ArgumentParser()
+    add_training_options(parser)
+    parser.add_argument("--output")
+    words = shlex.split(config.command("DIR"))
+    options = parser.parse_args(words[4:])
+    assert TrainingConfig(**given_options(options)) == config
+    assert str(Path(config.data[0]).parent) not in portable(config).command("DIR")
+
+
+# ---- the module
+
+
+def test_near_mean_is_nearly_the_mean_and_can_learn():
+    torch.manual_seed(0)
+    states, mask = torch.randn(5, 7, 32), torch.ones(5, 7)
+    mask[0, 4:] = 0
+    pooler = CrossAttentionPooler(PoolerConfig(32, latents=4, heads=2, head_dim=16))
+    pooler.init_near_mean()
+    mean = (torch.nn.functional.layer_norm(states, (32,)) * mask[..., None]).sum(1)
+    found = pooler(states, mask)
+    assert torch.nn.functional.cosine_similarity(found, mean, dim=-1).min() > 0.95
+    (found[:, 0].sum() - found[:, 1].sum()).backward()
+    for name, parameter in pooler.named_parameters():
+        # W_2 is nearly zero, so what lies before it learns slowly at first, but learns.
+        assert parameter.grad is not None
+        assert parameter.grad.abs().max() > 0, name
+    assert pooler.to_q.weight.grad.norm() > 1e-4
+    assert pooler.to_kv.weight.grad.norm() > 1e-4
+
+
+def test_near_mean_with_narrow_heads_is_a_projection():
+    pooler = CrossAttentionPooler(PoolerConfig(32, latents=2, heads=1, head_dim=8))
+    pooler.init_near_mean()
+    product = pooler.to_out.weight @ pooler.to_kv.weight[8:]
+    torch.testing.assert_close(product @ product, product)
+
+
+def test_near_last_starts_on_the_last_layer():
+    torch.manual_seed(0)
+    common = torch.randn(6, 32) * 3  # every layer has its place, as in real models
+    states = common + torch.randn(20, 6, 32) * 0.5
+    pooler = CrossAttentionPooler(PoolerConfig(32, latents=4, heads=2, head_dim=16, layers=6))
+    pooler.init_near_mean(sample=states[:8])
+    _, weights = pooler(states[8:], return_weights=True)
+    shares = weights.mean((0, 1, 2))
+    assert shares[-1] > 0.6
+    assert shares[:-1].max() < 0.15
+
+
+@pytest.mark.parametrize("architecture", ["bert", "qwen3"])
+@pytest.mark.parametrize("name", list(DESIGNS))
+def test_trained_vectors_are_those_that_are_served(asked, architecture, name):
+    config = asked(architecture, name)
+    backbone = Backbone.load(config.backbone, "cpu", "float32")
+    module = build(config, backbone)
+    texts = ["a red cat", "the green house by the river and its stone", "x"]
+    ids, mask = backbone.pad(backbone.tokenize(texts, 24))
+    found = module({"input_ids": ids, "attention_mask": mask})["sentence_embedding"]
+    served = PooledEncoder("served", backbone, config.chosen, module.pooler, TextSettings(24), ADAPTER).encode(texts)
+    np.testing.assert_allclose(found.detach().numpy(), served, atol=1e-5)
+    trained = list(module.trained())
+    assert any("lora_A" in n for n in trained)
+    assert any(n.startswith("pooler.") for n in trained) == config.chosen.trainable_pooler
+    assert all("lora" in n or n.startswith("pooler.") for n in trained)
+
+
+@pytest.mark.parametrize("name", ["multi-layer-causal", "multi-layer-bidirectional", "mean-bidirectional"])
+@pytest.mark.parametrize("architecture", ["bert", "qwen3"])
+def test_gradient_checkpointing_and_gradcache_keep_the_gradient(asked, data, architecture, name):
+    """Also where the activations are computed again after `is_causal` was put back, with and without padding."""
+
+    def gradient(checkpointing: bool, micro_batch: int) -> dict[str, torch.Tensor]:
+        config = asked(architecture, name, gradient_checkpointing=checkpointing, lora_dropout=0.0)
+        backbone = Backbone.load(config.backbone, "cpu", "float32")
+        module = build(config, backbone)
+        for parameter_name, parameter in module.trained().items():
+            if "lora_B" in parameter_name:  # zero at first, which would hide the adapter's gradient
+                torch.nn.init.normal_(parameter, std=0.1)
+        model = sentence_transformer(module).train()
+        pairs = training_run.read_pairs((data,)).pairs[1:3] * 2
+        batch = Collator(backbone, TextSettings(24))(pairs)
+        columns = [
+            {"input_ids": batch[f"{c}_input_ids"], "attention_mask": batch[f"{c}_attention_mask"]}
+            for c in ("query", "positive")
+        ]
+        make_loss(model, config, 4, micro_batch, 1)(columns, None).backward()
+        return {n: p.grad for n, p in module.trained().items()}
+
+    plain = gradient(False, 4)
+    for other in (gradient(True, 4), gradient(False, 2), gradient(True, 2)):
+        for parameter_name, wanted in plain.items():
+            scale = wanted.abs().max().clamp(min=1e-6)
+            torch.testing.assert_close(other[parameter_name] / scale, wanted / scale, atol=2e-3, rtol=0)
+
+
+def test_columns_of_a_batch(asked):
+    backbone = tiny.backbone("bert")
+    pairs = [training_run.Pair("q", "p", ("n", "m")), training_run.Pair("r", "s", ("o",))]
+    batch = Collator(backbone, TextSettings(24, "ask: ", "doc: "))(pairs)
+    assert sorted({key.partition("_input_ids")[0] for key in batch if key.endswith("input_ids")}) == [
+        "negative_1",
+        "positive",
+        "query",
+    ]
+    assert batch["query_input_ids"][0].tolist() == backbone.tokenize(["ask: q"])[0]
+    assert batch["positive_input_ids"][1].tolist() == backbone.tokenize(["doc: s"])[0]
+
+
+# ---- equal runs
+
+
+def test_equal_configurations_give_equal_losses(asked, tmp_path):
+    config = asked()
+    first = train(config, tmp_path / "a")
+    second = train(config, tmp_path / "b")
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert len(losses(tmp_path / "a")) == 6
+    assert first.dev == second.dev
+    np.testing.assert_array_equal(vectors(tmp_path / "a", config.backbone), vectors(tmp_path / "b", config.backbone))
+    train(dataclasses.replace(config, seed=1), tmp_path / "c")
+    assert losses(tmp_path / "c") != losses(tmp_path / "a")
+
+
+def test_all_designs_see_the_same_batches_and_the_same_adapter(asked, tmp_path):
+    runs = [
+        Run(asked(name=name), tmp_path / name, Stop(tmp_path / name)) for name in ("mean-causal", "multi-layer-causal")
+    ]
+    assert runs[0].plan == runs[1].plan
+    assert [p.texts for p in runs[0].data.pairs] == [p.texts for p in runs[1].data.pairs]
+    adapters = [{n: p for n, p in run.module.trained().items() if "lora_A" in n} for run in runs]
+    for name, parameter in adapters[0].items():
+        torch.testing.assert_close(parameter, adapters[1][name], atol=0, rtol=0)
+
+
+def test_gradcache_and_checkpointing_give_the_same_losses(asked, tmp_path):
+    train(asked(lora_dropout=0.0), tmp_path / "a")
+    train(asked(lora_dropout=0.0, micro_batch=2, gradient_checkpointing=True), tmp_path / "b")
+    a, b = losses(tmp_path / "a"), losses(tmp_path / "b")
+    assert [a[i] for i in a] == pytest.approx([b[i] for i in b], abs=1e-4)
+
+
+def test_two_processes_train_as_one(asked, tmp_path):
+    """torchrun with gloo: the same global batches, so the same losses and weights."""
+    config = asked(lora_dropout=0.0, max_steps=4, save_every=0)
+    train(config, tmp_path / "one")
+    command = config.command(str(tmp_path / "two")).split(" ")[1:]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", *command, "--json"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert [two[step] for step in one] == pytest.approx(list(one.values()), abs=1e-4)
+    assert len(lines(tmp_path / "two")) == len(lines(tmp_path / "one"))  # one process writes
+    assert read_record(tmp_path / "two")["training"]["processes"] == 2
+    a, b = (vectors(tmp_path / name, config.backbone) for name in ("one", "two"))
+    assert (a * b).sum(1).min() > 0.999
+
+
+# ---- what is written
+
+
+def test_a_finished_run_is_a_whole_variant(asked, tmp_path):
+    output = tmp_path / "mine"
+    config = asked(estimate_steps=1)
+    result = train(config, output)
+    assert sorted(p.name for p in output.iterdir()) == [
+        "README.md",
+        "adapter",
+        "pooler.safetensors",
+        "progress.jsonl",
+        "variant.json",
+    ]
+    record = read_record(output)
+    training = record["training"]
+    assert record["design"] == config.design
+    assert record["parameters"] == result.parameters
+    assert record["scores"] == {}
+    assert training["config"]["max_steps"] == 6
+    assert [step for step, _ in training["curve"]] == [1, 2, 3, 4, 5, 6]
+    assert [d["step"] for d in training["dev"]] == [0, 3, 6]
+    assert training["data"][0]["pairs"] == 48
+    assert len(training["data"][0]["sha256"]) == 64
+    assert training["versions"]["torch"] == torch.__version__
+    assert str(tmp_path) not in json.dumps(training)
+    assert "pairs.jsonl" in (output / "README.md").read_text()
+    from safetensors.torch import load_file
+
+    for file in (output / "pooler.safetensors", output / "adapter" / "adapter_model.safetensors"):
+        assert {t.dtype for t in load_file(file).values()} == {torch.float16}
+    encoder = PooledEncoder.load(output, Backbone.load(config.backbone, "cpu", "float32"), "x")
+    assert {p.dtype for p in encoder.pooler.parameters()} == {torch.float32}
+    assert encoder.texts.max_length == 24
+
+
+def test_progress_tells_what_is_going_on(asked, tmp_path):
+    train(asked(estimate_steps=1), tmp_path / "a")
+    told = lines(tmp_path / "a")
+    assert set(told[0]["estimate"]) >= {"seconds", "seconds_per_step", "memory_bytes", "parameters"}
+    assert (told[1]["step"], told[1]["steps"]) == (0, 6)
+    step = told[4]
+    assert step["step"] == 3
+    assert set(step) >= {"loss", "learning_rate", "pooler_learning_rate", "grad_norm", "seconds", "seconds_left", "dev"}
+    assert step["pooler_learning_rate"] == pytest.approx(5 * step["learning_rate"])
+    assert 0 <= step["dev"]["ndcg@10"] <= 1
+    assert len(step["layer_weights"]) == 3
+    assert sum(step["layer_weights"]) == pytest.approx(1, abs=1e-3)
+    assert "dev" not in told[2]
+
+
+def test_training_lowers_the_loss(asked, tmp_path):
+    train(asked(max_steps=40, eval_every=0, learning_rate=1e-3, pooler_learning_rate=3e-3), tmp_path / "a")
+    found = list(losses(tmp_path / "a").values())
+    assert np.mean(found[-8:]) < 0.7 * np.mean(found[:8])
+
+
+def test_the_pooler_has_its_own_learning_rate(asked, tmp_path):
+    run = Run(asked(), tmp_path / "a", Stop(tmp_path / "a"))
+    optimizer = run.trainer.create_optimizer()
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in run.module.trained().items():
+        assert rates[id(parameter)] == (1e-3 if name.startswith("pooler.") else 2e-4)
+    assert len(rates) == len(run.module.trained())
+
+
+def test_an_estimate_leaves_nothing_behind(asked, tmp_path):
+    found = train(asked(estimate_steps=2), tmp_path / "a", estimate_only=True)
+    assert found["seconds"] > 0
+    assert found["memory_bytes"] > 2**20
+    assert not (tmp_path / "a").exists()
+
+
+def test_estimating_changes_no_loss(asked, tmp_path):
+    train(asked(), tmp_path / "a")
+    train(asked(estimate_steps=2), tmp_path / "b")
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+
+
+def test_memory_that_runs_out_halves_the_micro_batch(asked, tmp_path, monkeypatch, capsys):
+    train(asked(lora_dropout=0.0), tmp_path / "a")
+    real = make_loss
+
+    def greedy(model, config, rows, micro_batch, processes):
+        loss = real(model, config, rows, micro_batch, processes)
+        if micro_batch > 2:
+            monkeypatch.setattr(loss, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no memory")))
+        return loss
+
+    monkeypatch.setattr(training_run, "make_loss", greedy)
+    train(asked(lora_dropout=0.0), tmp_path / "b")
+    assert "out of memory: going on with 2 pairs at once; a step is still 6 pairs" in capsys.readouterr().err
+    assert read_record(tmp_path / "b")["training"]["micro_batch"] == 2
+    a, b = losses(tmp_path / "a"), losses(tmp_path / "b")
+    assert list(b.values()) == pytest.approx(list(a.values()), abs=1e-4)
+
+
+def test_no_memory_at_all_is_said(asked, tmp_path, monkeypatch):
+    def hopeless(self, model, inputs, **_):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(training_run.VariantTrainer, "compute_loss", hopeless)
+    with pytest.raises(InputError, match="memory ran out with 1 pairs"):
+        train(asked(), tmp_path / "a")
+
+
+def test_a_loss_that_is_no_number_ends_the_run(asked, tmp_path, monkeypatch):
+    real = training_run.VariantTrainer.compute_loss
+    monkeypatch.setattr(training_run.VariantTrainer, "compute_loss", lambda *a, **k: real(*a, **k) * float("nan"))
+    with pytest.raises(InputError, match="the loss is nan at step 1"):
+        train(asked(), tmp_path / "a")
+    assert not (tmp_path / "a" / "variant.json").exists()
+
+
+def test_patience_keeps_the_best_weights(asked, tmp_path, monkeypatch):
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    monkeypatch.setattr(training_run, "dev_scores", lambda *_: {"ndcg@10": next(scores), "mrr@10": 0.0})
+    kept = {}
+    real = training_run.VariantTrainer.trained
+
+    def trained(self):
+        return kept.setdefault(self.state.global_step, real(self))
+
+    monkeypatch.setattr(training_run.VariantTrainer, "trained", trained)
+    config = asked(max_steps=30, eval_every=2, save_every=0, patience=2)
+    result = train(config, tmp_path / "a")
+    assert result.steps == 7  # best at step 2, not beaten at 4 and 6
+    assert not result.stopped
+    from safetensors.torch import load_file
+
+    saved = load_file(tmp_path / "a" / "pooler.safetensors")
+    torch.testing.assert_close(saved["latents"], kept[2]["pooler.latents"].half())
+
+
+# ---- stopping, resuming, killing
+
+
+@pytest.mark.parametrize("name", ["multi-layer-bidirectional", "mean-causal"])
+def test_what_is_stopped_goes_on_as_if_it_had_not_been(asked, tmp_path, monkeypatch, name):
+    config = asked(name=name, max_steps=8, save_every=3)
+    train(config, tmp_path / "whole")
+    output = tmp_path / "stopped"
+    _stop_after(monkeypatch, output, 4)
+    result = train(config, output)
+    assert (result.stopped, result.steps) == (True, 4)
+    assert [p.name for p in checkpoints(output)] == ["checkpoint-4"]
+    assert read_record(output)["training"]["stopped"] is True
+    assert vectors(output, config.backbone).shape == (2, 32)  # usable as it is
+    monkeypatch.undo()
+    resumed = config_for(output, {}, resume=True)
+    assert resumed == config
+    result = train(resumed, output, resume=True)
+    assert (result.stopped, result.steps) == (False, 8)
+    assert losses(output) == losses(tmp_path / "whole")
+    np.testing.assert_array_equal(vectors(output, config.backbone), vectors(tmp_path / "whole", config.backbone))
+    assert read_record(output)["training"]["curve"] == read_record(tmp_path / "whole")["training"]["curve"]
+    assert not checkpoints(output)
+    assert train(resumed, output, resume=True).steps == 8  # done is done
+
+
+def _stop_after(monkeypatch, output: Path, step: int) -> None:
+    """Put the stop file there as soon as that step is made."""
+    real = training_run.Follower.on_step_end
+
+    def on_step_end(self, args, state, control, **more):
+        if state.global_step == step:
+            (output / STOP_FILE).touch()
+        return real(self, args, state, control, **more)
+
+    monkeypatch.setattr(training_run.Follower, "on_step_end", on_step_end)
+
+
+def test_a_signal_stops_after_the_step(asked, tmp_path):
+    real = training_run.Follower.on_step_end
+    output = tmp_path / "a"
+
+    def on_step_end(self, args, state, control, **more):
+        if state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, args, state, control, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_run.Follower, "on_step_end", on_step_end)
+        result = train(asked(), output)
+    assert (result.stopped, result.steps) == (True, 2)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_before_the_first_step_leaves_no_variant(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "build", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(Cancelled):
+        train(asked(), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_training_in_a_thread(asked, tmp_path):
+    """No signal handlers there; the stop file works."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(train(asked(max_steps=2), tmp_path / "a")))
+    thread.start()
+    thread.join()
+    assert found[0].steps == 2
+
+
+def test_a_resumed_run_keeps_its_configuration(asked, tmp_path, monkeypatch, data):
+    output = tmp_path / "a"
+    _stop_after(monkeypatch, output, 2)
+    train(asked(), output)
+    with pytest.raises(InputError, match="has seed 0, not 5"):
+        config_for(output, {"seed": 5}, resume=True)
+    assert config_for(output, {"micro_batch": 3}, resume=True).micro_batch == 3
+    with pytest.raises(InputError, match="add --resume"):
+        config_for(output, {"design": "mean-causal", "data": (data,)}, resume=False)
+
+
+def test_resuming_what_never_began_begins(asked, tmp_path):
+    output = tmp_path / "a"
+    given = {k: v for k, v in dataclasses.asdict(asked(max_steps=2)).items()}
+    result = train(config_for(output, given, resume=True), output, resume=True)
+    assert result.steps == 2
+
+
+def test_changed_data_is_not_resumed(asked, tmp_path, monkeypatch, data):
+    changed = tmp_path / "pairs.jsonl"
+    changed.write_text(Path(data).read_text())
+    config = dataclasses.replace(asked(), data=(str(changed),))
+    _stop_after(monkeypatch, tmp_path / "a", 2)
+    train(config, tmp_path / "a")
+    changed.write_text(Path(data).read_text().replace("red", "pink"))
+    with pytest.raises(InputError, match="the training data changed"):
+        train(config, tmp_path / "a", resume=True)
+
+
+def test_the_variant_is_marked_by_its_last_file(tmp_path):
+    """Killed anywhere in `commit`, the folder has no variant.json or is whole."""
+    new, output = tmp_path / "new", tmp_path / "out"
+    for folder, text in ((new, "new"), (output, "old")):
+        (folder / "adapter").mkdir(parents=True)
+        for name in ("adapter/a", "pooler.safetensors", "README.md", "variant.json"):
+            (folder / name).write_text(text)
+    seen = []
+    real = os.replace
+
+    def watched(source, target):
+        seen.append((output / "variant.json").exists())
+        real(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", watched)
+        commit(new, output)
+    assert seen == [False] * 4
+    assert {p.read_text() for p in output.rglob("*") if p.is_file()} == {"new"}
+    assert not new.exists()
+
+
+def test_killed_runs_resume_and_end_alike(asked, tmp_path):
+    """kill -9 in the middle of a step and while a checkpoint is written; torture_training.py does it fifty times."""
+    config = asked(max_steps=12, save_every=1, eval_every=0)
+    train(config, tmp_path / "whole")
+    output = tmp_path / "killed"
+    for moment in (_when_saving, _when_at_step(5)):
+        process = subprocess.Popen(
+            [sys.executable, *config.command(str(output)).split(" ")[1:], "--resume"],
+            cwd=ROOT,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        while process.poll() is None and not moment(output):
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        assert not (output / "variant.json").exists() or vectors(output, config.backbone).shape == (2, 32)
+    train(config_for(output, {}, resume=True), output, resume=True)
+    assert losses(output) == losses(tmp_path / "whole")
+    np.testing.assert_array_equal(vectors(output, config.backbone), vectors(tmp_path / "whole", config.backbone))
+    assert not list(output.glob(".*"))
+
+
+def _when_saving(output: Path) -> bool:
+    return any(output.glob(".checkpoint.tmp/*"))
+
+
+def _when_at_step(step: int):
+    def reached(output: Path) -> bool:
+        file = output / "progress.jsonl"
+        return file.exists() and f'"step": {step},' in file.read_text()
+
+    return reached
+
+
+# ---- guide and mined negatives
+
+
+class FakeGuide:
+    """Vectors that depend on the text alone."""
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension, self.encoded = dimension, 0
+
+    def key(self, kind: str) -> str:
+        return f"fake {self.dimension} {kind}"
+
+    def encode(self, texts, kind="document", **_) -> np.ndarray:
+        self.encoded += len(texts)
+        made = np.stack([np.random.default_rng(len(t) * 1000 + ord(t[-2])).normal(size=self.dimension) for t in texts])
+        return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_a_guide_draws_the_vectors_to_its_own(asked, tmp_path, monkeypatch, home):
+    guide = FakeGuide(32)
+    monkeypatch.setattr(training_run, "load_guide", lambda *_: guide)
+    more = {"eval_every": 0, "max_steps": 25, "learning_rate": 1e-3, "pooler_learning_rate": 5e-3}
+    config = asked(guide="any", guide_weight=5.0, **more)
+    train(config, tmp_path / "a")
+    texts = ["the red cat and iron number 7 ", "the dog cloud and gold number 31 "]
+    encoder = PooledEncoder.load(tmp_path / "a", Backbone.load(config.backbone, "cpu", "float32"), "x")
+    found = list(losses(tmp_path / "a").values())
+    assert np.mean(found[-5:]) < np.mean(found[:5])
+    assert encoder.encode(texts).shape == (2, 32)
+    encoded = guide.encoded
+    train(dataclasses.replace(config, micro_batch=2), tmp_path / "b")
+    assert guide.encoded == encoded  # from the cache
+    assert losses(tmp_path / "b")[1] == pytest.approx(losses(tmp_path / "a")[1], abs=1e-4)
+
+
+def test_a_guide_of_another_width_is_refused(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "load_guide", lambda *_: FakeGuide(16))
+    with pytest.raises(InputError, match="has 16 dimensions, the backbone 32"):
+        train(asked(guide="any", guide_weight=1.0), tmp_path / "a")
+
+
+def test_hard_negatives_are_mined(asked, tmp_path):
+    run = Run(asked(hard_negatives=2, negatives=0), tmp_path / "a", Stop(tmp_path / "a"))
+    with_negatives = [pair for pair in run.data.pairs if pair.negatives]
+    assert len(with_negatives) > 10
+    positives = {pair.positive for pair in training_run.read_pairs(run.config.data).pairs}
+    for pair in with_negatives:
+        assert pair.positive not in pair.negatives
+        assert set(pair.negatives) <= positives
+        assert len(pair.negatives) == 2
+
+
+# ---- command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--design", "mean-causal"], "--data is missing"),
+        (["--data", "a.jsonl"], "--design is missing"),
+        (["--design", "nope", "--data", "a.jsonl"], "unknown design 'nope'"),
+        (["--design", "mean-causal", "--data", "nowhere.jsonl"], "there is no training file 'nowhere.jsonl'"),
+        (["--design", "mean-causal", "--data", "a.jsonl", "--latents", "3"], "there is no training file"),
+        (["--design", "mean-causal", "--data", "a.jsonl", "--max-steps", "0"], "max_steps must be at least 1"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, arguments, said):
+    assert main(["train", *arguments, "--output", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said in told.err
+    assert len(told.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_sizes_leave_no_folder(asked, tmp_path):
+    with pytest.raises(InputError, match="mean-causal has no trainable pooler, so latents"):
+        train(asked(name="mean-causal", latents=4), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_output_may_not_be_a_file(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(InputError, match="is a file"):
+        config_for(tmp_path / "a", {}, resume=False)
+
+
+def test_a_full_disk_is_said_before_the_start(asked, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: argparse.Namespace(free=1000))
+    with pytest.raises(InputError, match="MiB free, training needs"):
+        train(asked(), tmp_path / "a")
+
+
+def test_train_json(asked, tmp_path, capsys):
+    config = asked(max_steps=2)
+    assert main([*config.command(str(tmp_path / "a")).split(" ")[3:], "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["steps"] == 2
+    assert document["stopped"] is False
+    assert document["variant"] == str(tmp_path / "a")
