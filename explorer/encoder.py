@@ -105,7 +105,7 @@ class PooledEncoder:
         # Small poolers stay float32; on a GPU a pooler of a billion weights follows the backbone's dtype.
         self.pooler = pooler.to(device=backbone.device, dtype=backbone.weights_dtype).eval()
         # On a CPU larger batches only overflow its caches: measured by tests/benchmarks/bench_encode.py.
-        self.token_budget = 1536 if backbone.device.type == "cpu" else 32768
+        self.token_budget = 2048 if backbone.device.type == "cpu" else 32768
         self._closed = False
 
     def _identity(self, pooler: Pooler) -> list[str]:

@@ -36,8 +36,9 @@ class TrainingConfig:
     design: str
     """The design to train: how the states are pooled and who may see whom."""
     data: tuple[str, ...]
-    """Training pairs: files (.jsonl, .jsonl.gz, .csv, .tsv, .json, .parquet) or hub:OWNER/NAME:SPLIT; `:0.5` after one
-    draws half of its rows in every pass over the data, `:2` draws each twice."""
+    """Training pairs: files (.jsonl, .jsonl.gz, .csv, .tsv, .json, .parquet), hub:OWNER/NAME:SPLIT, or
+    builtin:docstrings (of the installed packages, without the judged answers of python-stdlib; no download); `:0.5`
+    after one draws half of its rows in every pass over the data, `:2` draws each twice."""
     backbone: str = DEFAULT_BACKBONE
     """The pretrained transformer: a folder or a hub id."""
     columns: tuple[str, ...] = ()
@@ -125,7 +126,7 @@ class TrainingConfig:
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         design(self.design)
         if not self.data:
-            raise InputError("there is no training data; give at least one file or hub:OWNER/NAME:SPLIT")
+            raise InputError("there is no training data; give a file, hub:OWNER/NAME:SPLIT or builtin:docstrings")
         for name, kind in field_types().items():
             _check_type(name, getattr(self, name), kind)
         self._check_numbers()

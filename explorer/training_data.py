@@ -1,6 +1,6 @@
 """Training pairs: read, mixed by weight, some held out, and put into batches.
 
-    data = read_pairs(["pairs.jsonl.gz", "more.csv:0.5", "hub:owner/name:train"])
+    data = read_pairs(["pairs.jsonl.gz", "more.csv:0.5", "hub:owner/name:train", "builtin:docstrings"])
     train, dev = hold_out(data, share=0.02, most=300)
     batches = plan_batches(train, batch_size=64, steps=500, seed=0)     # 500 lists of 64 rows
 
@@ -48,6 +48,9 @@ READABLE = (*JSON_LINES, ".csv", ".tsv", ".json", ".parquet")
 MAX_HUB_ROWS = 2_000_000
 """A hub dataset is read this far."""
 
+DOCSTRINGS = "builtin:docstrings"
+"""Stands for the pairs of `corpora.docstring_pairs`, which need no download."""
+
 NAMED = 5
 """Broken rows that are named one by one; of the others only the number is told."""
 
@@ -69,14 +72,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Source:
-    """One file or hub dataset: what was asked for and what was found."""
+    """One file, hub dataset or `builtin:docstrings`: what was asked for and what was found."""
 
     name: str
     """As given, without the weight."""
     weight: float
     pairs: int
     sha256: str
-    """Of the file; of the pairs, for a hub dataset."""
+    """Of the file; of the pairs, for a hub dataset and for `builtin:docstrings`."""
     broken: int = 0
     """Rows that were left out."""
     notes: tuple[str, ...] = ()
@@ -115,7 +118,7 @@ class Pairs:
 
 
 def read_pairs(specs: Sequence[str], columns: Sequence[str] = (), negatives: int = 1) -> Pairs:
-    """All pairs of these files and hub datasets, with at most `negatives` negatives each.
+    """All pairs of these files, hub datasets and `builtin:docstrings`, with at most `negatives` negatives each.
 
     Raises `InputError` for what cannot be read, unknown columns, a file without a usable row, and fewer than two
     different pairs: other pairs are the negatives of each.
@@ -125,7 +128,7 @@ def read_pairs(specs: Sequence[str], columns: Sequence[str] = (), negatives: int
     sources: list[Source] = []
     for number, spec in enumerate(specs):
         name, weight = split_weight(spec)
-        reader = _Reader(name, roles, negatives, number)
+        reader = _Reader(name, {} if name == DOCSTRINGS else roles, negatives, number)  # its columns are known
         found = list(reader.read())
         notes = tuple(f"{show(Path(name).name)}: {note}" for note in reader.notes)
         if not found:
@@ -184,8 +187,8 @@ class _Reader:
             yield from self._pairs(row, columns)
 
     def sha256(self, pairs: Sequence[Pair]) -> str:
-        """Of the file's bytes, or of what was read from the hub."""
-        if self.name.startswith("hub:"):
+        """Of the file's bytes, or of what was read from elsewhere."""
+        if self.name.startswith(("hub:", "builtin:")):
             return content_hash(text for pair in pairs for text in pair.texts)
         with Path(self.name).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -214,6 +217,9 @@ class _Reader:
     def _rows(self) -> Iterator[Row]:
         if self.name.startswith("hub:"):
             yield from self._hub_rows()
+            return
+        if self.name.startswith("builtin:"):
+            yield from self._builtin_rows()
             return
         path = Path(self.name)
         with readable(path):
@@ -246,6 +252,15 @@ class _Reader:
         self.unit = "row"
         check_hub_name(name, config, split)
         yield from hub_rows(name, config, split, MAX_HUB_ROWS, None)
+
+    def _builtin_rows(self) -> Iterator[Row]:
+        from .corpora.docstring_pairs import pairs
+
+        if self.name != DOCSTRINGS:
+            raise InputError(f"there is no built-in training data {show(self.name)}; there is {DOCSTRINGS}")
+        self.unit = "pair"
+        for number, pair in enumerate(pairs(), 1):
+            yield Row(number, {"query": pair.query, "positive": pair.positive})
 
     # -- columns and texts
 

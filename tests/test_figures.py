@@ -2,7 +2,7 @@
 
 from explorer.comparison import Comparison
 from explorer.corpora import Corpus, Document
-from explorer.figures import bump_chart, plain
+from explorer.figures import bump_chart, layer_drift, plain, training_curves
 from explorer.retrieval import Hit
 
 CORPUS = Corpus("tiny", (Document("a", "x", title="<b>bold</b>"), Document("b", "y"), Document("c", "z")))
@@ -33,3 +33,17 @@ def test_blind_names_replace_the_real_ones():
     figure = bump_chart(view, {"v": "B", "w": "A"})
     assert list(figure.data[0].x) == ["B", "A"]
     assert "v" not in str(figure.layout.xaxis)
+
+
+def test_training_curves_draw_what_was_measured():
+    records = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "dev": {"ndcg@10": 0.5}}, {"step": 3}]
+    loss, score = training_curves({"<run>": records}).data
+    assert (list(loss.x), list(loss.y)) == ([1, 2], [2.0, 1.0])
+    assert (list(score.x), list(score.y)) == ([2], [0.5])
+    assert loss.name == "&lt;run&gt;: loss"
+
+
+def test_layer_drift_draws_a_line_a_layer_and_the_uniform_weight():
+    figure = layer_drift([{"step": 0, "layer_weights": [0.5, 0.5]}, {"step": 9, "layer_weights": [0.2, 0.8]}], "run")
+    assert [list(line.y) for line in figure.data] == [[0.5, 0.2], [0.5, 0.8]]
+    assert figure.layout.shapes[0].y0 == 0.5

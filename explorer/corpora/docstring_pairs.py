@@ -40,9 +40,12 @@ LIMIT = 20_000
 PER_PACKAGE = 1_500
 """Pairs of one installed package, at most, so that the largest do not outweigh all others."""
 
-MAX_BYTES, MAX_PACKAGE_BYTES, MAX_FILE_BYTES = 60_000_000, 2_500_000, 400_000
+MAX_BYTES, MAX_PACKAGE_BYTES, MAX_FILE_BYTES = 48_000_000, 2_000_000, 400_000
 """Source text that is parsed in all and of one package, at most, and files that are too long to be written by hand.
 These bound the time, and unlike a clock they give the same pairs on every machine."""
+
+BYTES_PER_QUOTE = 700
+"""Files with fewer triple quotes than one in so many bytes are not worth their time."""
 
 MIN_WORDS = 4
 """Both sides have at least as many different words."""
@@ -95,26 +98,34 @@ def pairs(limit: int = LIMIT) -> list[DocstringPair]:
 
 def build(folders: Sequence[Path], per_package: int = PER_PACKAGE) -> list[DocstringPair]:
     """As `pairs`, anew, from the standard library and the packages in `folders`."""
-    corpus = python_stdlib()
-    secrets = _Secrets(corpus)
-    chosen = _Chosen(secrets)
-    for document in corpus.documents:
-        if document.id not in secrets.ids:
+    collecting = gc.isenabled()
+    gc.disable()  # millions of new nodes, none of them garbage: the collector would double the time
+    try:
+        corpus = python_stdlib()
+        chosen = _Chosen(_Secrets(corpus))
+        for document in corpus.documents:
             chosen.add(document.id, document.text)
-    budget = MAX_BYTES
-    for package in _packages(folders):
-        before = len(chosen.pairs)
-        left = min(budget, MAX_PACKAGE_BYTES)
-        for file in _sources(package):
-            size = file.stat().st_size
-            if size > left or len(chosen.pairs) - before >= per_package:
-                break
-            left, budget = left - size, budget - size
-            for name, doc in _docstrings(file, package.parent):
-                if len(chosen.pairs) - before < per_package:
-                    chosen.add(name, doc)
-    ordered = sorted(chosen.pairs, key=lambda pair: content_hash((pair.query, pair.positive)))
-    return ordered[:LIMIT]
+        budget = MAX_BYTES
+        for package in _packages(folders):
+            budget -= _add_package(chosen, package, per_package, min(budget, MAX_PACKAGE_BYTES))
+    finally:
+        if collecting:
+            gc.enable()
+    return sorted(chosen.pairs, key=lambda pair: content_hash((pair.query, pair.positive)))[:LIMIT]
+
+
+def _add_package(chosen: _Chosen, package: Path, most: int, budget: int) -> int:
+    """Take at most `most` pairs from a package, parsing at most `budget` bytes; returns the bytes parsed."""
+    before, parsed = len(chosen.pairs), 0
+    for file in _sources(package):
+        source = _source(file)
+        if parsed + len(source) > budget or len(chosen.pairs) - before >= most:
+            break
+        parsed += len(source)
+        for name, doc in _docstrings(source, _module_name(file, package.parent)):
+            if len(chosen.pairs) - before < most:
+                chosen.add(name, doc)
+    return parsed
 
 
 # ------------------------------------------------------------------------------------------------------------ cache
@@ -186,32 +197,32 @@ def _is_source(name: str) -> bool:
     return ending == ".py" and stem.isidentifier() and not helper
 
 
-def _docstrings(file: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """Public name and docstring of a module, its classes, functions and methods; none if the file was generated."""
+def _source(file: Path) -> bytes:
+    """What a file holds; nothing if it has few docstrings or was not written by hand."""
+    if file.stat().st_size > MAX_FILE_BYTES:
+        return b""
     source = file.read_bytes()
-    if len(source) > MAX_FILE_BYTES or b'"""' not in source or _GENERATED.search(source[:_GENERATED_WITHIN]):
-        return
-    tree = _parsed(source)
-    if tree is None:
-        return
-    parts = file.relative_to(root).with_suffix("").parts
-    module = ".".join(part for part in parts if not part.startswith("_"))  # without __init__ and private modules
-    yield from _definitions(tree, module)
+    sparse = source.count(b'"""') * BYTES_PER_QUOTE < len(source)
+    return b"" if sparse or _GENERATED.search(source[:_GENERATED_WITHIN]) else source
 
 
-def _parsed(source: bytes) -> ast.Module | None:
-    """The syntax tree; None for what this Python cannot read (templates, other versions)."""
-    collecting = gc.isenabled()
-    gc.disable()  # new nodes, none of them garbage
+def _module_name(file: Path, root: Path) -> str:
+    """Dotted name of a module, without `__init__` and the names of private modules."""
+    return ".".join(part for part in file.relative_to(root).with_suffix("").parts if not part.startswith("_"))
+
+
+def _docstrings(source: bytes, module: str) -> Iterator[tuple[str, str]]:
+    """Public name and docstring of a module, its classes, functions and methods.
+
+    None for what this Python cannot read (templates, other versions).
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in other people's strings
-            return ast.parse(source)
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
-        return None
-    finally:
-        if collecting:
-            gc.enable()
+        return
+    yield from _definitions(tree, module)
 
 
 def _definitions(
@@ -230,6 +241,9 @@ def _definitions(
 
 _SIGNATURE = re.compile(r"\A[\w.]+\(.{0,300}?\)(\s*->\s*[\w.\[\], ]+)?(\s*\n(--\s*\n)?|\s*(--?|:)\s+|\s*\Z)", re.DOTALL)
 """`get(key, default) -> value` at the top of a docstring."""
+
+_TITLE = re.compile(r"`*([\w.]+)`*(?:\([^)\n]*\))?\s*(?:--?|:|—|->)\s+")
+_NAMES = re.compile(r"([\w.]*\w)(?:\([^)]*\))?")
 
 _SENTENCE = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)(?<!\bcf)[.!?](?=\s)|[:;](?=\s)")
 _MARKUP = re.compile(r":[\w:]+:`[~!]?([^`<]*)[^`]*`|\[?`+([^`]*)`+_*\]?|\*\*([^*]+)\*\*")
@@ -252,11 +266,12 @@ _ENGLISH = frozenset("a an and are as at be by can for from if in is it not of o
 def split(doc: str, name: str) -> tuple[str, str] | None:
     """First sentence without the name, and the rest, of a docstring; None if either says too little.
 
-    `split("Remove a folder and its files. Errors are ignored if ...", "os.rmtree")` is
-    `("Remove a folder and its files", "Errors are ignored if ...")`.
+    `split("rmtree: remove a folder and its files. Errors are ignored if asked for.", "shutil.rmtree")` is
+    `("remove a folder and its files", "Errors are ignored if asked for.")`.
     """
     text = _SIGNATURE.sub("", inspect.cleandoc(doc[:MAX_READ]).strip(), count=1).strip()
     first, _, rest = text.partition("\n\n")
+    first = _without_title(first, name)
     end = _SENTENCE.search(first)
     if end:
         first, rest = first[: end.end()], f"{first[end.end() :].strip()}\n\n{rest}"
@@ -269,17 +284,23 @@ def _plain(text: str) -> str:
     return " ".join(_MARKUP.sub(lambda match: next(filter(None, match.groups()), ""), text).split())
 
 
-def _without_name(summary: str, name: str) -> str:
-    """Without the name: everywhere if it is no ordinary word (`rmtree` may be one, `copy_file` is none), else in front.
+def _without_title(first: str, name: str) -> str:
+    """Without the name in front: `rmtree(path): remove ...`, `shutil.rmtree - remove ...`."""
+    title = _TITLE.match(first)
+    return first[title.end() :] if title and _last(title[1]) == _last(name) else first
 
-    What stays are words: "Join two paths" may say so of `os.path.join`.
-    """
-    last = name.rpartition(".")[2]
-    shown = rf"(?:[\w.]+\.)?{re.escape(last)}(?:\([^)]*\))?"
-    summary = re.sub(rf"^{shown}\s*(?:--?|:|—|->)\s*", "", summary)
-    if "_" in last or not (last.islower() or last.istitle()):
-        summary = re.sub(rf"(?<!\w){shown}(?!\w)", "", summary)
-    return " ".join(summary.split()).strip(" -:,")
+
+def _without_name(summary: str, name: str) -> str:
+    """Without the name wherever it is no ordinary word: `copy_file` and `ZipFile` are none, `join` may be one."""
+    last = _last(name)
+    if last not in summary or last.isalpha() and (last.islower() or last.istitle()):
+        return summary
+    kept = _NAMES.sub(lambda match: "" if _last(match[1]) == last else match[0], summary)
+    return " ".join(kept.split()).strip(" -:,")
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _cut(text: str) -> str:

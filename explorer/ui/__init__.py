@@ -59,8 +59,8 @@ def build_app(services: Services) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Compare", id="compare"):
                 compare = build_compare(services, sidebar)
-            with gr.Tab("Fine-tune", id="finetune"):
-                build_finetune(services, sidebar, compare.query)
+            with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
+                build_finetune(services, sidebar, compare.query, finetune_tab.select)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)

@@ -121,8 +121,8 @@ class Wanted:
         return folder
 
 
-def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox) -> None:
-    """Draw the tab and wire it."""
+def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, opened: Any) -> None:
+    """Draw the tab and wire it. `opened` is the event of opening it."""
     panel(f"<h2>{texts.FINETUNE}</h2><p class='help'>{texts.FINETUNE_HELP}</p>")
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -148,7 +148,14 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox) -> N
     overlay = _overlay(services)
 
     inputs = list(form.values())
-    gr.on([c.change for c in inputs], _described, inputs, [command, start], trigger_mode="always_last", **HIDDEN)
+    gr.on(
+        [opened, *(c.change for c in inputs)],
+        _described,
+        inputs,
+        [command, start],
+        trigger_mode="always_last",
+        **HIDDEN,
+    )
     timer, drawn = gr.Timer(2.0), gr.State(("", 0.0, -1))
     view = [watched, state, stop, resume, delete, curves, drift, log, drawn, overlay]
 

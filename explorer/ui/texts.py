@@ -73,6 +73,6 @@ FINETUNE_HELP = (
 NO_RUNS = "No runs yet. Choose a design and data on the left, and start."
 BACKBONE_INFO = "a hub id or a folder; the first is embedded and needs no network"
 BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here"
-TRAIN_FILES = "Your pairs: JSON Lines, CSV or Parquet with query, positive, optional negative"
+TRAIN_FILES = "Your pairs (columns query, positive)"
 OVERLAY = "Lay runs over one another"
 OVERLAY_HELP = "Choose two or more runs to see their curves together and in which settings they differ."
