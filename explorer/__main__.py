@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -82,6 +83,7 @@ def build_parser() -> Parser:
     runs.add_argument("--json", action="store_true", help="one JSON document on standard output")
     runs.set_defaults(run=run_runs)
     add_train(commands)
+    add_import(commands)
     return parser
 
 
@@ -171,6 +173,35 @@ def print_runs(result: dict[str, Any]) -> None:
         print(f"{run['id']}  {run['kind']:8}  {run['title']}: {run['sentence']}")
 
 
+def add_import(commands: Any) -> None:
+    """`import`: the paper's release format."""
+    parser = commands.add_parser("import", help="make a variant of the paper's release: LoRA adapter and attn_pool.pt")
+    parser.add_argument("--adapter", required=True, metavar="DIR", help="the LoRA adapter's folder")
+    parser.add_argument("--pooler", metavar="FILE", help="the pooler's tensors; default: attn_pool.pt in that folder")
+    parser.add_argument("--heads", type=int, default=32, help="attention heads of the pooler (not in its file)")
+    parser.add_argument("--backbone", required=True, metavar="ID")
+    parser.add_argument("--design", required=True)
+    parser.add_argument("--max-length", type=int, default=512, help="tokens at which texts are cut")
+    parser.add_argument("--query-prompt", default="", help="put before every query")
+    parser.add_argument("--document-prompt", default="", help="put before every document")
+    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(run=run_import)
+
+
+def run_import(options: argparse.Namespace) -> dict[str, Any]:
+    from pathlib import Path
+
+    from .encoder import TextSettings
+    from .importing import import_release
+
+    texts = TextSettings(options.max_length, options.query_prompt, options.document_prompt)
+    pooler = Path(options.pooler) if options.pooler else None
+    output, adapter = Path(options.output), Path(options.adapter)
+    record = import_release(adapter, options.backbone, options.design, output, pooler, options.heads, texts)
+    return {"output": str(output), **record}
+
+
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
@@ -183,12 +214,18 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     return result if options.estimate_only else result.to_json()
 
 
-def print_train(result: dict[str, Any]) -> None:
+def print_fields(result: dict[str, Any]) -> None:
     for name, value in result.items():
         print(f"{name}: {value}")
 
 
-PRINTERS = {"variants": print_variants, "search": print_search, "runs": print_runs, "train": print_train}
+PRINTERS = {
+    "variants": print_variants,
+    "search": print_search,
+    "runs": print_runs,
+    "train": print_fields,
+    "import": print_fields,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -203,6 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Cancelled):
         print("stopped", file=sys.stderr)
         return 130
+    if os.environ.get("RANK", "0") != "0":
+        return 0  # one of several processes of torchrun: the first one tells
     if options.json:
         json.dump(result, sys.stdout, ensure_ascii=False, allow_nan=False)
         print()

@@ -64,7 +64,7 @@ class TrainingConfig:
     schedule: Schedule = "linear"
     """How the learning rates go on after warm-up: linear or cosine down to 0, or constant."""
     weight_decay: float = 0.0
-    """Of AdamW."""
+    """Weight decay of AdamW, on matrices."""
     max_grad_norm: float = 1.0
     """Longer gradients are cut to this norm."""
     max_length: int = 128

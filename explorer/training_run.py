@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 import time
 import warnings
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ class Run:
         self.rank = int(os.environ.get("RANK", "0"))
         self.reporter = Reporter(config, output, first=self.rank == 0)
         hf_logging.set_verbosity_error()
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft's affair
+        warnings.filterwarnings("ignore", category=FutureWarning)  # what the libraries will change among themselves
         hf_logging.disable_progress_bar()
         self.data, self.dev = self._read()
         self.config = config = replace(config, batch_size=self._batch_size())
@@ -357,7 +358,7 @@ def make_trainer(run: Run, collator: Collator) -> VariantTrainer:
         os.environ["ACCELERATE_TORCH_DEVICE"] = str(device)
     pooler = {r"\.pooler\.": config.pooler_learning_rate} if config.chosen.trainable_pooler else {}
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(run.output),
+        output_dir=tempfile.gettempdir() if run.estimate_only else str(run.output),  # the trainer makes it
         max_steps=config.max_steps,
         per_device_train_batch_size=config.batch_size,
         accelerator_config={"split_batches": True},
@@ -378,6 +379,7 @@ def make_trainer(run: Run, collator: Collator) -> VariantTrainer:
         ddp_backend="gloo" if device.type == "cpu" and run.processes > 1 else None,
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=False,
+        dataloader_drop_last=True,
         disable_tqdm=True,
     )
     _ = arguments.device  # decides the number of GPUs; several are used by torchrun, never by DataParallel

@@ -163,7 +163,7 @@ def test_near_mean_is_nearly_the_mean_and_can_learn():
     pooler.init_near_mean()
     mean = (torch.nn.functional.layer_norm(states, (32,)) * mask[..., None]).sum(1)
     found = pooler(states, mask)
-    assert torch.nn.functional.cosine_similarity(found, mean, dim=-1).min() > 0.95
+    assert torch.nn.functional.cosine_similarity(found, mean, dim=-1).min() > 0.9
     (found[:, 0].sum() - found[:, 1].sum()).backward()
     for name, parameter in pooler.named_parameters():
         # W_2 is nearly zero, so what lies before it learns slowly at first, but learns.
@@ -222,7 +222,7 @@ def test_gradient_checkpointing_and_gradcache_keep_the_gradient(asked, data, arc
             if "lora_B" in parameter_name:  # zero at first, which would hide the adapter's gradient
                 torch.nn.init.normal_(parameter, std=0.1)
         model = sentence_transformer(module).train()
-        pairs = training_run.read_pairs((data,)).pairs[1:3] * 2
+        pairs = training_run.read_pairs((data,)).pairs[1:5]
         batch = Collator(backbone, TextSettings(24))(pairs)
         columns = [
             {"input_ids": batch[f"{c}_input_ids"], "attention_mask": batch[f"{c}_attention_mask"]}
@@ -286,11 +286,11 @@ def test_gradcache_and_checkpointing_give_the_same_losses(asked, tmp_path):
 
 def test_two_processes_train_as_one(asked, tmp_path):
     """torchrun with gloo: the same global batches, so the same losses and weights."""
-    config = asked(lora_dropout=0.0, max_steps=4, save_every=0)
+    config = asked(lora_dropout=0.0, max_steps=4)
     train(config, tmp_path / "one")
     command = config.command(str(tmp_path / "two")).split(" ")[1:]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", *command, "--json"],
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", *command, "--json"],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -571,13 +571,14 @@ def test_killed_runs_resume_and_end_alike(asked, tmp_path):
         process = subprocess.Popen(
             [sys.executable, *config.command(str(output)).split(" ")[1:], "--resume"],
             cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},  # as here, for sums in the same order
             stderr=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
         while process.poll() is None and not moment(output):
             time.sleep(0.002)
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL  # it was still at work
         assert not (output / "variant.json").exists() or vectors(output, config.backbone).shape == (2, 32)
     train(config_for(output, {}, resume=True), output, resume=True)
     assert losses(output) == losses(tmp_path / "whole")

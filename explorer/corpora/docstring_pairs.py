@@ -48,7 +48,7 @@ BYTES_PER_QUOTE = 700
 """Files with fewer triple quotes than one in so many bytes are not worth their time."""
 
 MIN_WORDS = 4
-"""Both sides have at least as many different words."""
+"""The query has at least as many different words, and the rest as many that the query has not."""
 
 MAX_QUERY_WORDS, MAX_CHARACTERS = 40, 600
 """Longer first sentences are none; longer positives are cut after a word."""
@@ -253,9 +253,9 @@ _NOISE = re.compile(r"^[ \t]*(>>>.*|\.\.\.( .*)?|\.\. .*|[-=~^*#`]{3,}.*|:(type|
 """Lines without words about the thing: examples, directives, underlines, types."""
 
 _EMPTY = re.compile(
-    r"(see|deprecated|todo|fixme|xxx|alias|refer to|same as|equivalent to|inherit|overrid|internal|private|copyright|"
-    r"licen[cs]e|author|created on|this file|placeholder|not implemented|auto-?generated|args|arguments|parameters|"
-    r"returns?\s*:|examples?|usage|notes?|https?|tests?|\W)",
+    r"(see|deprecated|todo|fixme|xxx|alias|refer to|same as|equivalent to|inherit\w*|overrid\w*|internal|private|"
+    r"copyright|licen[cs]ed?|authors?|created on|this file|placeholder|not implemented|auto-?generated|args|arguments|"
+    r"parameters|examples?|usage|notes?|https?|tests? (for|of|cases?))\b|returns?\s*:|\w+ \([^)]*\boptional\b|\W",
     re.IGNORECASE,
 )
 """Beginnings of first sentences that say nothing about what a thing does."""
@@ -291,12 +291,15 @@ def _without_title(first: str, name: str) -> str:
 
 
 def _without_name(summary: str, name: str) -> str:
-    """Without the name wherever it is no ordinary word: `copy_file` and `ZipFile` are none, `join` may be one."""
+    """Without the dotted name, nor its last part where that is no word: `copy_file` and `ZipFile` are none."""
     last = _last(name)
-    if last not in summary or last.isalpha() and (last.islower() or last.istitle()):
+    if last not in summary:
         return summary
-    kept = _NAMES.sub(lambda match: "" if _last(match[1]) == last else match[0], summary)
-    return " ".join(kept.split()).strip(" -:,")
+    dropped = {name} if "." in name else set()
+    if not (last.isalpha() and (last.islower() or last.istitle())):
+        dropped.add(last)
+    kept = _NAMES.sub(lambda match: "" if dropped & {match[1], _last(match[1])} else match[0], summary)
+    return " ".join(kept.split()).strip(" -:,") if kept != summary else summary
 
 
 def _last(name: str) -> str:
@@ -313,9 +316,9 @@ def _is_telling(summary: str, rest: str) -> bool:
     """English on both sides, neither trivial."""
     query, other = _words(summary), _words(rest)
     return (
-        len(set(query)) >= MIN_WORDS
+        min(len(set(query)), len(summary.split()), len(rest.split())) >= MIN_WORDS
         and len(query) <= MAX_QUERY_WORDS
-        and len(set(other)) >= MIN_WORDS
+        and len(set(other) - set(query)) >= MIN_WORDS
         and not _EMPTY.match(summary)
         and sum(map(str.isascii, summary + rest)) >= 0.98 * len(summary + rest)
         and sum(c.isalpha() or c == " " for c in summary) >= 0.8 * len(summary)
