@@ -44,12 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    # The model loads while gradio is imported: a start takes as long as the longer of the two.
-    threading.Thread(target=preload, args=(shelf,), daemon=True).start()
     from explorer.ui import CSS, build_app, theme
     from explorer.ui.services import Services
 
     services = Services(shelf)
+    # While the page is built and the browser opens it; earlier it would hold up the import of gradio.
+    threading.Thread(target=preload, args=(shelf,), daemon=True).start()
     app = build_app(services)
     app.launch(
         prevent_thread_lock=True,

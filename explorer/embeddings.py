@@ -44,12 +44,12 @@ class Embeddings:
         self, encoder: Encoder, corpus: Corpus, progress: Progress | None = None, cancel: Cancel | None = None
     ) -> np.ndarray:
         """float32 [n, d] of the corpus in order. Raises `Cancelled`; then nothing is written."""
-        path = self.path(encoder, corpus)
+        path, shape = self.path(encoder, corpus), (len(corpus), encoder.dimension)
         with self._guard:
             # One variant after the other on one corpus: two at once would share the cores and both be late.
             lock = self._locks[corpus.content_hash]
-        with _turn(lock, cancel):
-            stored = read_vectors(path, (len(corpus), encoder.dimension))
+        with _turn(lock, path, cancel):
+            stored = read_vectors(path, shape)
             if stored is not None:
                 return stored
             vectors = encoder.encode(corpus.passages, kind="document", progress=progress, cancel=cancel)
@@ -85,15 +85,17 @@ class Embeddings:
 
 
 @contextmanager
-def _turn(lock: threading.Lock, cancel: Cancel | None) -> Iterator[None]:
-    """Hold the lock; a request that was stopped does not wait for it."""
-    while not lock.acquire(timeout=0.2):
+def _turn(lock: threading.Lock, path: Path, cancel: Cancel | None) -> Iterator[None]:
+    """Hold the lock, but do not wait for it once the file is there or the request was stopped."""
+    held = False
+    while not path.is_file() and not (held := lock.acquire(timeout=0.2)):
         if cancel is not None and cancel.is_set():
             raise Cancelled("stopped before its turn came")
     try:
         yield
     finally:
-        lock.release()
+        if held:
+            lock.release()
 
 
 def read_vectors(path: Path, shape: tuple[int, int]) -> np.ndarray | None:

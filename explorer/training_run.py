@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.losses.gradcache import RandContext
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState
@@ -57,7 +58,8 @@ class Run:
     def __init__(
         self, config: TrainingConfig, output: Path, stop: Stop, resume: bool = False, estimate_only: bool = False
     ) -> None:
-        self.config, self.output, self.stop, self.estimate_only = config, output, stop, estimate_only
+        self.asked, self.config = config, config
+        self.output, self.stop, self.estimate_only = output, stop, estimate_only
         self.processes = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.reporter = Reporter(config, output, first=self.rank == 0)
@@ -123,7 +125,7 @@ class Run:
                 where = self.resumed_from.name.replace("-", " ") if self.resumed_from else "the start: it had none yet"
                 self.reporter.say(f"going on from {where}")
             with whole_file(asked) as temporary:
-                temporary.write_text(json.dumps({"config": self.config.to_json(), "data": sources}, indent=2) + "\n")
+                temporary.write_text(json.dumps({"config": self.asked.to_json(), "data": sources}, indent=2) + "\n")
         except OSError as error:
             raise InputError(f"'{self.output}' cannot be written: {error.strerror or type(error).__name__}") from error
 
@@ -428,13 +430,19 @@ class VariantTrainer(SentenceTransformerTrainer):
     # -- steps
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        while True:
-            random_state = torch.get_rng_state()
-            try:
-                return super().training_step(model, inputs, num_items_in_batch)
-            except RuntimeError as error:
-                self._shrink(error)
-                torch.set_rng_state(random_state)
+        same_dropout = RandContext(*(value for value in inputs.values() if isinstance(value, Tensor)))
+        try:
+            return super().training_step(model, inputs, num_items_in_batch)
+        except RuntimeError as error:
+            self._shrink(error)
+        # Not in the handler: the error holds on to the activations that had no room.
+        self._empty_cache()
+        with same_dropout:
+            return self.training_step(model, inputs, num_items_in_batch)
+
+    def _empty_cache(self) -> None:
+        if self.args.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _shrink(self, error: RuntimeError) -> None:
         """Half the micro-batch after an out-of-memory error; the gradient stays that of the whole batch."""
@@ -447,8 +455,6 @@ class VariantTrainer(SentenceTransformerTrainer):
             raise InputError(f"memory ran out with {self.micro_batch} pairs at once; use {smaller}") from error
         self.micro_batch = -(-self.micro_batch // 2)
         self.run.module.zero_grad()
-        if self.args.device.type == "cuda":
-            torch.cuda.empty_cache()
         self.loss = self._loss(self.model)  # type: ignore[assignment]
         self.run.reporter.say(
             f"out of memory: going on with {self.micro_batch} pairs at once; a step is still {self.rows} pairs"
@@ -471,6 +477,7 @@ class VariantTrainer(SentenceTransformerTrainer):
                 self._shrink(error)
             finally:
                 self.run.module.zero_grad()
+            self._empty_cache()
 
     def _collate(self, rows: Sequence[int]) -> dict[str, Any]:
         return self.data_collator([self.run.data.pairs[row] for row in rows])  # type: ignore[misc]

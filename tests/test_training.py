@@ -529,6 +529,16 @@ def test_resuming_what_never_began_begins(asked, tmp_path):
     assert result.steps == 2
 
 
+def test_a_batch_larger_than_the_data_is_cut_and_resumed(asked, tmp_path, monkeypatch, capsys):
+    config = asked(batch_size=500)
+    _stop_after(monkeypatch, tmp_path / "a", 2)
+    train(config, tmp_path / "a")
+    assert "batch_size is 39" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert config_for(tmp_path / "a", {"batch_size": 500}, resume=True) == config
+    assert train(config, tmp_path / "a", resume=True).steps == 6
+
+
 def test_changed_data_is_not_resumed(asked, tmp_path, monkeypatch, data):
     changed = tmp_path / "pairs.jsonl"
     changed.write_text(Path(data).read_text())
@@ -576,7 +586,7 @@ def test_killed_runs_resume_and_end_alike(asked, tmp_path):
             stdout=subprocess.DEVNULL,
         )
         while process.poll() is None and not moment(output):
-            time.sleep(0.002)
+            time.sleep(0.005)
         process.kill()
         assert process.wait() == -signal.SIGKILL  # it was still at work
         assert not (output / "variant.json").exists() or vectors(output, config.backbone).shape == (2, 32)

@@ -2,8 +2,9 @@
 
     python tests/torture_training.py [--kills 50] [--seed 0]
 
-Not part of the tests: it takes about ten seconds a kill. A run is started with --resume, killed at a random moment after
-its first step (or, one time in five, while it starts), inspected, started again, until it ends; then a new one begins.
+Not part of the tests: it takes about ten seconds a kill. A run is started with --resume, killed at a random moment
+after its first step (or, one time in five, while it starts), inspected, started again, until it ends; then a new one
+begins.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 warnings.filterwarnings("ignore")
 os.environ["OMP_NUM_THREADS"] = "1"  # sums in the same order everywhere
 
-import tiny
-from safetensors.torch import load_file
+import tiny  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
-from explorer.backbone import Backbone
-from explorer.encoder import PooledEncoder
-from explorer.training import checkpoints
-from explorer.training_config import TrainingConfig
+from explorer.backbone import Backbone  # noqa: E402
+from explorer.encoder import PooledEncoder  # noqa: E402
+from explorer.training import checkpoints  # noqa: E402
+from explorer.training_config import TrainingConfig  # noqa: E402
 
-STEPS = 40
+STEPS = 60
 
 
 def configured(folder: Path) -> TrainingConfig:
@@ -72,12 +73,17 @@ def inspect(config: TrainingConfig, output: Path) -> str:
         load_file(folder / "trained.safetensors")
         state = json.loads((folder / "trainer_state.json").read_text())
         assert folder.name == f"checkpoint-{state['global_step']}", folder
-        assert (folder / "optimizer.pt").stat().st_size and (folder / "rng_state.pth").stat().st_size
+        assert (folder / "optimizer.pt").stat().st_size > 0
+        assert (folder / "rng_state.pth").stat().st_size > 0
     if (output / "variant.json").exists():
         encoder = PooledEncoder.load(output, Backbone.load(config.backbone, "cpu", "float32"), "x")
         assert encoder.encode(["a"]).shape == (1, tiny.WIDTH)
-        return "loads"
+        return "loads" if is_finished(output) else "loads and resumes"
     return f"resumes from step {checkpoints(output)[-1].name[11:] if checkpoints(output) else 0}"
+
+
+def is_finished(output: Path) -> bool:
+    return (output / "variant.json").exists() and not (output / "training.json").exists()
 
 
 def result(output: Path) -> tuple[list, bytes]:
@@ -105,14 +111,14 @@ def main() -> None:
                 time.sleep(0.001)
             time.sleep(dice.random() * (6 if starting else 1.5))
             process.kill()
-            if process.wait() == 0:
+            if process.wait() != 0:
+                kills += 1
+                print(f"kill {kills}: {output.name} at step {last_step(output)}, {inspect(config, output)}", flush=True)
+            if is_finished(output):
                 assert result(output) == wanted, output
                 print(f"{output.name} ended like the run that nobody killed", flush=True)
                 number += 1
                 output = folder / f"run{number}"
-                continue
-            kills += 1
-            print(f"kill {kills}: {output.name} at step {last_step(output)}, {inspect(config, output)}", flush=True)
         assert start(config, output).wait() == 0
         assert result(output) == wanted
     print(f"{kills} kills, {number + 1} runs, nothing half-written")

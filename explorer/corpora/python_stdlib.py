@@ -25,7 +25,7 @@ from . import Corpus, Document
 from .judged_queries import read_queries
 from .stdlib_sources import obscurity, read_docstrings
 
-MAX_CHARACTERS = 1200
+MAX_CHARACTERS = 500
 """Docstrings are cut to this at a paragraph, so that the manuals at the top of some modules do not dominate."""
 
 MIN_CHARACTERS = 20

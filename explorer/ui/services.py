@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 DEFAULT_CORPUS = "python-stdlib"
 LONG_TEXT = 1200
 """Characters beyond which a text is cut anyway by most variants."""
-LOOK_EVERY = 0.25
+LOOK_EVERY = 0.5
 """Seconds between two looks at running work."""
 
 
