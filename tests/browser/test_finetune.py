@@ -55,8 +55,7 @@ def test_a_fine_tune_outlives_its_page(app, browser, page, pairs):
     for label, value in (("Steps", "3"), ("Pairs a step", "8"), ("Tokens a text", "16")):
         page.get_by_label(label, exact=True).fill(value)
     page.wait_for_function(
-        "document.querySelector('#train-start').innerText === 'Start' && !document.querySelector('#train-start').disabled",
-        timeout=SOON,
+        "(b => b.innerText === 'Start' && !b.disabled)(document.querySelector('#train-start'))", timeout=SOON
     )
     page.locator("#train-start").click()
     page.wait_for_function("document.querySelector('#train-said').innerText.includes('close this page')", timeout=SOON)

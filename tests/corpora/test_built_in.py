@@ -145,7 +145,7 @@ def test_stdlib_is_the_same_in_every_process(stdlib: Corpus) -> None:
 
 
 def test_clean_cuts_at_the_last_paragraph_that_fits() -> None:
-    first, second = "a" * 700, "b" * 700
+    first, second = "a" * (MAX_CHARACTERS - 100), "b" * 200
     assert clean(f"\n    {first}\n\n    {second}\n") == first
     assert clean(f"  {first}\n  ") == first
 
