@@ -133,6 +133,12 @@ class ManyQueries:
         }
 
 
+def check_query(query: str) -> None:
+    """Raises `InputError` for a query without a word."""
+    if not query.strip():
+        raise InputError("type a query first: there is nothing to search for")
+
+
 def has_relevant(judged: Mapping[str, int]) -> bool:
     """Whether any of these judgments says relevant."""
     return any(grade > 0 for grade in judged.values())
@@ -219,8 +225,7 @@ class Comparer:
         cancel: Cancel | None = None,
     ) -> Comparison:
         """One query, one ranking a variant. Raises `InputError` for an empty query, no or unknown variants, a bad k."""
-        if not query.strip():
-            raise InputError("type a query first: there is nothing to search for")
+        check_query(query)
         names = self.names(variants, k)
         results = {name: self.rank(name, corpus, [query], k, kind, progress, cancel)[0] for name in names}
         return Comparison(corpus, query, k, results)

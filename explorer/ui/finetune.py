@@ -240,9 +240,9 @@ def _described(*values: Any) -> tuple[Any, Any]:
     return line, gr.Button("Start", interactive=True)
 
 
-def title(run: Run) -> str:
-    """A run in a list: name of its output, state."""
-    return f"{run.title} · {run.state}"
+def listed(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Runs as choices of a list: (title and state, id)."""
+    return [(f"{run.title} · {run.state}", run.id) for run in runs]
 
 
 def runs_of(services: Services) -> list[Run]:
@@ -259,8 +259,9 @@ def start_run(services: Services, wanted: Wanted) -> tuple[Any, ...]:
         run = services.runs.start("train", wanted.arguments(output), output.name, services.device())
     except InputError as error:
         return gr.skip(), problem(error)
-    listed = [(title(r), r.id) for r in runs_of(services)]
-    return gr.Dropdown(choices=listed, value=run.id), note(f"“{run.title}” is in the queue. You may close this page.")
+    return gr.Dropdown(choices=listed(runs_of(services)), value=run.id), note(
+        f"“{run.title}” is in the queue. You may close this page."
+    )
 
 
 def estimated(services: Services, wanted: Wanted) -> str:
@@ -312,7 +313,7 @@ def show_run(services: Services, chosen: str | None, drawn: tuple[str, float, in
     from ..figures import layer_drift, training_curves
 
     runs = runs_of(services)
-    listed = [(title(run), run.id) for run in runs]
+    choices = listed(runs)
     run = next((r for r in runs if r.id == chosen), runs[0] if runs else None)
     if run is None:
         off = gr.Button(interactive=False)
@@ -329,10 +330,10 @@ def show_run(services: Services, chosen: str | None, drawn: tuple[str, float, in
         drift = gr.Plot(value=layer_drift(weights, run.title), visible=True) if weights else gr.Plot(visible=False)
         drawn = (run.id, time.monotonic(), len(steps))
     return (
-        gr.Dropdown(choices=listed, value=run.id), state_card(run, steps),
+        gr.Dropdown(choices=choices, value=run.id), state_card(run, steps),
         gr.Button(interactive=run.is_active or run.state == "queued"), gr.Button(interactive=run.can_resume),
         gr.Button(interactive=run.is_over), figure, drift, services.runs.log(run.id), drawn,
-        gr.Dropdown(choices=listed),
+        gr.Dropdown(choices=choices),
     )  # fmt: skip
 
 

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 
-from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress
+from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress, check_query
 from ..corpora import Corpus
 from ..corpora.library import Library
 from ..errors import Cancelled, InputError
@@ -80,13 +81,16 @@ class Services:
 
         Encoders take the longest texts first, so the share that is done is counted in characters, not in texts.
         """
-        lengths = np.sort([min(len(p), LONG_TEXT) + 1 for p in corpus.passages])[::-1].cumsum()
+
+        @cache
+        def lengths() -> np.ndarray:  # on the first report: most searches encode no document
+            return np.sort([min(len(p), LONG_TEXT) + 1 for p in corpus.passages])[::-1].cumsum()
 
         def report(variant: str, done: int, total: int) -> None:
             key = (variant, corpus.content_hash)
             if 0 < done < total:
                 began = self._encoding[key][1] if key in self._encoding else time.monotonic()
-                self._encoding[key] = (float(lengths[done - 1] / lengths[-1]), began)
+                self._encoding[key] = (float(lengths()[done - 1] / lengths()[-1]), began)
             else:
                 self._encoding.pop(key, None)
 
@@ -108,8 +112,7 @@ class Services:
 
         A variant that fails keeps its sentence in its column; the others go on. Raises `InputError` for bad input.
         """
-        if not query.strip():
-            raise InputError("type a query first: there is nothing to search for")
+        check_query(query)
         names = self.comparer.names(variants, k)
         futures: dict[str, Future[list[list[Hit]]]] = {
             name: self.pool.submit(self.rank, name, corpus, [query], k, kind, cancel) for name in names
