@@ -87,6 +87,9 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     """
     torch.manual_seed(config.seed)
     silence_dropout(backbone.model)
+    if backbone.device.type == "cpu" and backbone.dtype == torch.bfloat16:
+        # torch's fused attention is several times slower than plain products there once gradients are asked for.
+        backbone.model.set_attn_implementation("eager")
     backbone.new_adapter(ADAPTER, config.lora_rank, config.lora_alpha, config.lora_dropout)
     torch.manual_seed(config.seed)
     pooler = build_pooler(config.chosen, backbone.width, backbone.layers, pooler_config(config, backbone))
