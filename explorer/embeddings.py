@@ -57,10 +57,6 @@ class Embeddings:
                 np.save(file, vectors, allow_pickle=False)
             return vectors
 
-    def is_stored(self, encoder: Encoder, corpus: Corpus) -> bool:
-        """Whether `documents` would answer from disk."""
-        return self.path(encoder, corpus).is_file()
-
     @staticmethod
     def path(encoder: Encoder, corpus: Corpus) -> Path:
         """The file of these vectors."""

@@ -49,9 +49,9 @@ def own_home(home):
 def test_documents_are_encoded_once_and_survive_a_restart():
     encoder, documents = FakeEncoder(), corpus("one", "two")
     cache = Embeddings()
-    assert not cache.is_stored(encoder, documents)
+    assert not cache.path(encoder, documents).exists()
     first = cache.documents(encoder, documents)
-    assert cache.is_stored(encoder, documents)
+    assert cache.path(encoder, documents).exists()
     np.testing.assert_array_equal(cache.documents(encoder, documents), first)
     np.testing.assert_array_equal(Embeddings().documents(FakeEncoder(), documents), first)
     assert encoder.asked == [("document", ["one", "two"])]

@@ -57,13 +57,15 @@ def build_app(services: Services) -> gr.Blocks:
         remembered = gr.BrowserState({}, storage_key="pooling-explorer", secret="settings-only")
         sidebar = build_sidebar(services)
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Compare", id="compare"):
+            with gr.Tab("Compare", id="compare") as compare_tab:
                 compare = build_compare(services, sidebar)
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
-                build_finetune(services, sidebar, compare.query, finetune_tab.select)
+                following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
+        for other in (compare_tab, variants_tab):
+            other.select(lambda: gr.Timer(active=False), None, following, **HIDDEN)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:

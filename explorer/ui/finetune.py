@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -37,6 +37,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 CURVES_EVERY = 5.0
 """Seconds between two redraws of the curves: each one mounts the plot anew."""
+
+
+class Drawn(NamedTuple):
+    """What the right side shows: which run in which state, when its curves were drawn, and of how many steps."""
+
+    id: str = ""
+    state: str = ""
+    when: float = 0.0
+    steps: int = -1
 
 
 @dataclass(frozen=True)
@@ -121,8 +130,9 @@ class Wanted:
         return folder
 
 
-def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, opened: Any) -> None:
-    """Draw the tab and wire it. `opened` is the event of opening it."""
+def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, opened: Any) -> gr.Timer:
+    """Draw the tab and wire it. `opened` is the event of opening it. The timer returned follows the runs; it starts
+    with the tab, and the page stops it when another tab is opened."""
     panel(f"<h2>{texts.FINETUNE}</h2><p class='help'>{texts.FINETUNE_HELP}</p>")
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -156,10 +166,10 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
         trigger_mode="always_last",
         **HIDDEN,
     )
-    timer, drawn = gr.Timer(2.0), gr.State(("", 0.0, -1))
+    timer, drawn = gr.Timer(2.0, active=False), gr.State(Drawn())
     view = [watched, state, stop, resume, delete, curves, drift, log, drawn, overlay]
 
-    def look(chosen: str | None, drawn: tuple[str, float, int]) -> tuple[Any, ...]:
+    def look(chosen: str | None, drawn: Drawn) -> tuple[Any, ...]:
         return show_run(services, chosen, drawn)
 
     def begin(*values: Any) -> tuple[Any, ...]:
@@ -171,6 +181,7 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
 
         return run
 
+    opened(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
     timer.tick(look, [watched, drawn], view, queue=False, **HIDDEN)
     watched.input(look, [watched, drawn], view, **HIDDEN)
     start.click(begin, inputs, [watched, said], **HIDDEN).then(look, [watched, drawn], view, **HIDDEN)
@@ -185,6 +196,7 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
         [watched, sidebar.corpus, query], [after, sidebar.variants, sidebar.colours],
         api_visibility="private", show_progress_on=after, concurrency_limit=4,
     )  # fmt: skip
+    return timer
 
 
 def _form() -> dict[str, Any]:
@@ -308,7 +320,7 @@ def run_action(services: Services, action: str, chosen: str | None) -> str:
         return problem(error)
 
 
-def show_run(services: Services, chosen: str | None, drawn: tuple[str, float, int]) -> tuple[Any, ...]:
+def show_run(services: Services, chosen: str | None, drawn: Drawn) -> tuple[Any, ...]:
     """Updates of the right side. Plots are drawn anew only when there is something new, and not every second."""
     from ..figures import layer_drift, training_curves
 
@@ -319,16 +331,20 @@ def show_run(services: Services, chosen: str | None, drawn: tuple[str, float, in
         off = gr.Button(interactive=False)
         empty = gr.Dropdown(choices=[], value=None)
         return empty, note(texts.NO_RUNS), off, off, off, gr.skip(), gr.skip(), "", drawn, gr.Dropdown(choices=[])
-    records = services.runs.progress(run.id)
-    steps = [r for r in records if "step" in r]
-    due = drawn[0] != run.id or (drawn[2] != len(steps) and (time.monotonic() - drawn[1] > CURVES_EVERY or run.is_over))
+    if run.is_over and (run.id, run.state) == (drawn.id, drawn.state):
+        listing = gr.Dropdown(choices=choices, value=run.id)
+        return listing, *[gr.skip()] * 7, drawn, gr.Dropdown(choices=choices)
+    steps = [r for r in services.runs.progress(run.id) if "step" in r]
+    late = time.monotonic() - drawn.when > CURVES_EVERY or run.is_over
+    due = drawn.id != run.id or (drawn.steps != len(steps) and late)
     figure: Any = gr.skip()
     drift: Any = gr.skip()
     if due:
         figure = training_curves({run.title: steps})
         weights = [r for r in steps if r.get("layer_weights")]
         drift = gr.Plot(value=layer_drift(weights, run.title), visible=True) if weights else gr.Plot(visible=False)
-        drawn = (run.id, time.monotonic(), len(steps))
+        drawn = drawn._replace(id=run.id, when=time.monotonic(), steps=len(steps))
+    drawn = drawn._replace(state=run.state)
     return (
         gr.Dropdown(choices=choices, value=run.id), state_card(run, steps),
         gr.Button(interactive=run.is_active or run.state == "queued"), gr.Button(interactive=run.can_resume),

@@ -89,8 +89,11 @@ class Services:
         def report(variant: str, done: int, total: int) -> None:
             key = (variant, corpus.content_hash)
             if 0 < done < total:
-                began = self._encoding[key][1] if key in self._encoding else time.monotonic()
-                self._encoding[key] = (float(lengths()[done - 1] / lengths()[-1]), began)
+                share = float(lengths()[done - 1] / lengths()[-1])
+                before = self._encoding.get(key)
+                # a share that does not grow is a new attempt, after one that was stopped
+                began = before[1] if before and before[0] < share else time.monotonic()
+                self._encoding[key] = (share, began)
             else:
                 self._encoding.pop(key, None)
 

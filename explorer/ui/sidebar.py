@@ -19,6 +19,9 @@ from .services import DEFAULT_CORPUS, Services
 
 MAX_ACTIVE = 8
 
+RUNS_EVERY = 5.0
+"""Seconds between two looks at the background runs."""
+
 
 @dataclass
 class Sidebar:
@@ -69,6 +72,15 @@ def machine_line(services: Services) -> str:
     return f'<p class="help">{esc(" · ".join(parts))}</p>'
 
 
+def runs_line(services: Services) -> str:
+    """What runs in the background, and how far it is; nothing when nothing does."""
+    runs = services.runs.list()
+    parts = [f"{run.title} {(run.share or 0) * 100:.0f} %" for run in runs if run.is_active]
+    waiting = sum(run.state == "queued" for run in runs)
+    parts += [f"{waiting} in the queue"] if waiting else []
+    return f'<p class="help">Runs: {esc(" · ".join(parts))}</p>' if parts else ""
+
+
 def build_sidebar(services: Services) -> Sidebar:
     """Draw the sidebar and wire what belongs to it alone."""
     with gr.Sidebar(width=330, elem_id="sidebar"):
@@ -84,6 +96,8 @@ def build_sidebar(services: Services) -> Sidebar:
         corpus_note = panel('<p class="help">Reading the documents …</p>', elem_id="corpus-note")
         corpus_set = _own_documents(services, corpus)
         machine = panel(machine_line(services), elem_id="machine")
+        runs = panel(runs_line(services), elem_id="runs-line")
+    gr.Timer(RUNS_EVERY).tick(lambda: runs_line(services), None, runs, queue=False, **HIDDEN)
 
     def describe(name: str) -> str:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from ..embeddings import cache_bytes, clear_cache
 from ..errors import InputError
 from ..styles import label, style
 from ..variants import Variant
@@ -19,8 +20,8 @@ from .sidebar import Sidebar, machine_line, variant_choices, variant_colours
 
 
 def mib(count: int) -> str:
-    """Bytes as MiB; what is there but small is not called zero."""
-    return "nothing of its own" if not count else f"{count / 2**20:,.1f} MiB"
+    """Bytes as MiB."""
+    return f"{count / 2**20:,.1f} MiB"
 
 
 def cards(services: Services) -> str:
@@ -33,7 +34,8 @@ def cards(services: Services) -> str:
         for name, size in memory.backbones.items()
     )
     problems = "".join(note(f"Skipped {problem}", "error") for problem in services.shelf.problems)
-    return f'{problems}{shared or "<p>No backbone is loaded yet.</p>"}<div class="cards">{body}</div>'
+    cached = f"<p>Cached document vectors on disk: {mib(cache_bytes())}.</p>"
+    return f'{problems}{shared or "<p>No backbone is loaded yet.</p>"}{cached}<div class="cards">{body}</div>'
 
 
 def _card(variant: Variant, own: int | None, services: Services) -> str:
@@ -51,7 +53,7 @@ def _card(variant: Variant, own: int | None, services: Services) -> str:
         rows.append(("trained", f"{variant.record['parameters']:,} parameters"))
     if own is not None:
         encoder = services.shelf.load(variant.name)
-        rows += [("dimension", encoder.dimension), ("memory", mib(own))]
+        rows += [("dimension", encoder.dimension), ("memory", mib(own) if own else "nothing of its own")]
     scores = ", ".join(f"{task} {number(score)}" for task, score in variant.scores.items())
     rows.append(("scores", scores or "none recorded"))
     rows.append(
@@ -62,6 +64,11 @@ def _card(variant: Variant, own: int | None, services: Services) -> str:
         f'<section class="card" style="--c:{style(variant.name).colour}">{chip(variant.name)}'
         f"<p class='help'>{esc(variant.how)}</p><dl>{listed}</dl></section>"
     )
+
+
+def cleared() -> str:
+    """Delete the cached document vectors, and say what that was."""
+    return f"{mib(clear_cache())} of cached vectors were deleted; what is searched next is encoded again."
 
 
 def sanity(services: Services, names: Sequence[str]) -> str:
@@ -115,6 +122,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         check = gr.Button(
             "Ten-sentence check of the active variants", size="sm", scale=0, min_width=300, elem_id="sanity"
         )
+        clear = gr.Button("Clear the embedding cache", size="sm", scale=0, min_width=220, elem_id="clear-cache")
     checked = panel(elem_id="sanity-result")
     shelf = panel(elem_id="shelf")
     outputs = [said, shelf, sidebar.machine, sidebar.variants, sidebar.colours, chosen]
@@ -165,6 +173,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         except InputError as error:
             return problem(error), gr.skip(), gr.skip()
 
+    clear.click(lambda: after(note(cleared())), None, outputs, api_visibility="private", show_progress_on=said)
     check.click(
         run_check,
         sidebar.variants,

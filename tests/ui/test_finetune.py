@@ -108,7 +108,7 @@ def test_a_run_is_started_followed_and_deleted(services):
     assert "You may close this page" in said
     run = wait(services, chosen.value)
     assert run.state == "finished", run.sentence
-    _, card, stop, resume, delete, figure, drift, *_ = finetune.show_run(services, run.id, ("", 0.0, -1))
+    _, card, stop, resume, delete, figure, drift, *_ = finetune.show_run(services, run.id, finetune.Drawn())
     assert "step 2 of 2, loss 0.500" in card
     assert "held-out ndcg@10 .500" in card
     assert (stop.interactive, resume.interactive, delete.interactive) == (False, False, True)
@@ -116,7 +116,7 @@ def test_a_run_is_started_followed_and_deleted(services):
     assert drift.visible
     assert "has made no variant" in finetune.before_and_after(services, run.id, "python-stdlib", "x")[0]
     finetune.run_action(services, "delete", run.id)
-    assert finetune.show_run(services, None, ("", 0.0, -1))[1].count("No runs yet")
+    assert finetune.show_run(services, None, finetune.Drawn())[1].count("No runs yet")
 
 
 def test_what_cannot_be_done_is_said(services):
