@@ -1,0 +1,380 @@
+"""Runs tasks on variants with mteb and keeps what is finished.
+
+    evaluation = evaluate(Shelf(), EvaluationConfig(("minilm-published",), ("STSBenchmark",)), Path("out"))
+    evaluation.rows["minilm-published"]["STSBenchmark"].main_score
+
+One task after the other, all variants on each, so that the first comparison is there soon. Vectors are cached text by
+text, results by data and weights: started again into the same folder it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Cancelled, InputError
+from ..progress import report
+from ..store import Cancel, whole_file
+from ..variants import Shelf
+from .estimates import default_work, remember_speed
+from .examples import Recorder
+from .models import LexicalModel, VariantModel, with_instruction
+from .official import check_official
+from .results import Evaluation, score_interval
+from .sampling import subsample
+from .store import ResultStore, Row
+from .tasks import Task, make_tasks
+
+if TYPE_CHECKING:
+    from ..encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+INSTRUCTIONS = ("own", "paper", "all")
+MODEL_LIMIT = 64
+TELL = 1.0
+"""Seconds between two records of progress."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is evaluated. Raises `InputError` for what cannot be."""
+
+    variants: tuple[str, ...]
+    tasks: tuple[str, ...]
+    """Names as `tasks.make_task` takes them."""
+    data_dir: Path | None = None
+    """Local data in the layout of the hub's data sets; None: the hub."""
+    sample: int | None = None
+    """At most so many examples of each task; the scores are then not comparable with published ones."""
+    instructions: str = "paper"
+    """own: prompts stay as the variant has them; paper: a variant that was trained with an instruction gets that of the
+    task, as in the paper; all: every variant does."""
+    instruct: Mapping[str, str] = field(default_factory=dict)
+    """Task name -> another instruction than the paper's."""
+
+    def __post_init__(self) -> None:
+        if not self.variants:
+            raise InputError("choose at least one variant to evaluate")
+        if not self.tasks:
+            raise InputError("choose at least one task to evaluate on")
+        if len(self.variants) > MODEL_LIMIT:
+            raise InputError(f"at most {MODEL_LIMIT} variants are evaluated in one run; got {len(self.variants)}")
+        if self.data_dir is not None and not self.data_dir.is_dir():
+            raise InputError(f"the data folder '{self.data_dir}' does not exist")
+        if self.sample is not None and self.sample < 10:
+            raise InputError(f"a sample needs at least 10 examples; got {self.sample}")
+        if self.instructions not in INSTRUCTIONS:
+            raise InputError(f"no instructions '{self.instructions}'; valid: {', '.join(INSTRUCTIONS)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON takes it, without where on this machine the data lies."""
+        found = asdict(self)
+        return {**found, "data_dir": self.data_dir.name if self.data_dir else None}
+
+
+def evaluate(
+    shelf: Shelf, config: EvaluationConfig, output: Path, cancel: Cancel | None = None, quiet: bool = False
+) -> Evaluation:
+    """Every task on every variant. Finished rows below `output` are kept; a task that fails is told, the others go on.
+
+    Progress goes to progress.jsonl (and, unless `quiet`, to standard error), after each row the table so far to
+    evaluation.json in `output`. Set `cancel`, or send SIGTERM or SIGINT to the main thread, to stop:
+    `Evaluation.stopped` is then true, and what is finished stays. Raises `InputError` if no task can be evaluated.
+    """
+    names = list(dict.fromkeys(shelf.find(name).name for name in config.variants))
+    if output.exists() and not output.is_dir():
+        raise InputError(f"'{output}' is a file; --output names a folder")
+    tasks, problems = make_tasks(config.tasks, config.data_dir)
+    if not tasks:
+        raise InputError(next(iter(problems.values())))
+    unknown = [name for name in config.instruct if name not in tasks]
+    if unknown:
+        raise InputError(f"there is an instruction for '{unknown[0][:60]}', which is no task of: {', '.join(tasks)}")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"'{output}' cannot be written: {error.strerror or type(error).__name__}") from error
+    cancel = cancel or threading.Event()
+    with stopped_by_signals(cancel), quiet_libraries():
+        return _Run(shelf, config, output, tasks, names, problems, cancel, quiet).go()
+
+
+class _Run:
+    """The state of one call of `evaluate`."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        config: EvaluationConfig,
+        output: Path,
+        tasks: dict[str, Task],
+        names: Sequence[str],
+        problems: dict[str, str],
+        cancel: Cancel,
+        quiet: bool,
+    ) -> None:
+        self.shelf, self.config, self.output, self.tasks, self.names = shelf, config, output, tasks, names
+        self.cancel, self.quiet = cancel, quiet
+        self.store = ResultStore(output)
+        self.evaluation = Evaluation(config.to_json(), tasks, list(names), output)
+        self.tracker = Tracker(output, {name: task.characters or default_work(task) for name, task in tasks.items()})
+        self.tracker.plan(len(names))
+        for name, problem in problems.items():
+            self._problem(problem, name)
+
+    def go(self) -> Evaluation:
+        for task in self.tasks.values():
+            for name in self.names:
+                if self.cancel.is_set():
+                    self.evaluation.stopped = True
+                    break
+                self.tracker.start(task.name, name)
+                try:
+                    self._one(task, name)
+                except Cancelled:
+                    self.evaluation.stopped = True
+                except InputError as error:
+                    self._problem(str(error), task.name, name)
+                except Exception as error:  # one task that breaks must not take the others with it
+                    log.debug("%s on %s", name, task.name, exc_info=True)
+                    self._problem(_defect(task, error), task.name, name)
+                self.tracker.finish()
+        self.tracker.tell(force=True)
+        self._write()
+        return self.evaluation
+
+    def _one(self, task: Task, name: str) -> None:
+        """One variant on one task, unless it is there already."""
+        if self.shelf.find(name).source == "lexical":
+            if task.symmetric:
+                note = f"{name} matches queries with documents and does not apply to {task.type} tasks"
+                self.evaluation.not_applicable.setdefault(name, {})[task.name] = note
+                return
+            model: VariantModel | LexicalModel = LexicalModel(name)
+            instruction = ""
+        else:
+            model, instruction = self._model(task, name)
+        row = self.store.find(task, model, self.config.sample)
+        if row is None:
+            row = self._compute(task, model, name, instruction)
+        else:
+            self.tracker.kept()
+        self.store.show(task, model, row)
+        self.evaluation.add(row, self.store.examples(task, model, self.config.sample))
+        self._write()
+        self._say(row)
+
+    def _model(self, task: Task, name: str) -> tuple[VariantModel, str]:
+        encoder: Encoder = self.shelf.load(name)
+        asked = self.config.instruct.get(task.name, "")
+        wanted = asked or task.instruction
+        if self.config.instructions == "own" and not asked:
+            return VariantModel(name, encoder), ""
+        prompted = with_instruction(encoder, wanted, self.config.instructions == "all" or bool(asked))
+        return VariantModel(name, prompted), wanted if prompted is not encoder else ""
+
+    def _compute(self, task: Task, model: VariantModel | LexicalModel, name: str, instruction: str) -> Row:
+        import mteb
+
+        started = time.monotonic()
+        made = task.load()
+        different = check_official(made, task.split, task.subset) if task.source in ("hub", "local") else ""
+        sampled = self.config.sample is not None and subsample(made, task.split, task.subset, self.config.sample)
+        if isinstance(model, VariantModel):
+            model.tracker, model.cancel = self.tracker, self.cancel
+            if task.corpus is not None and not sampled:
+                model.know(task.corpus())
+        recorder = Recorder(made, task.split, task.subset)
+        found = mteb.evaluate(
+            model,
+            made,
+            co2_tracker=False,
+            cache=None,
+            overwrite_strategy="always",
+            prediction_folder=recorder.folder,
+            show_progress_bar=False,
+            encode_kwargs={"batch_size": 256, "show_progress_bar": False},
+        )
+        result = found.task_results[0]
+        scores = result.scores[task.split][0]
+        score = scores.get("main_score")
+        if score is None or not math.isfinite(score):
+            raise InputError(f"{task.name} gives no main score with {name}: its {task.metric} is not a number")
+        examples = recorder.examples
+        low, high = score_interval(examples, task.metric, float(score))
+        row = Row(
+            variant=name,
+            task=task.name,
+            type=task.type,
+            main_score=float(score),
+            metric=task.metric,
+            split=task.split,
+            subset=task.subset,
+            n=len(examples) if examples else None,
+            low=low,
+            high=high,
+            comparable=not sampled and not different,
+            data=described(task, different, self.config.sample if sampled else None),
+            sample=self.config.sample,
+            seconds=round(time.monotonic() - started, 2),
+            revision=str(model.mteb_model_meta.revision),
+            instruction=instruction,
+            notes=task.notes,
+        )
+        self.store.save(task, model, row, result, examples)
+        if isinstance(model, VariantModel):
+            remember_speed(model.encoder, model.encoded, model.seconds)
+        return row
+
+    def _problem(self, sentence: str, task: str, variant: str = "") -> None:
+        self.evaluation.problems.append({"task": task, "variant": variant, "problem": sentence})
+        report({"task": task, "variant": variant, "problem": sentence}, self.output)
+        print(f"{task}: {sentence}", file=sys.stderr, flush=True)
+
+    def _say(self, row: Row) -> None:
+        self.tracker.row(row)
+        if not self.quiet:
+            within = f" [{row.low:.4f}, {row.high:.4f}]" if row.low is not None else ""
+            print(f"{row.task}: {row.variant} {row.main_score:.4f}{within}", file=sys.stderr, flush=True)
+
+    def _write(self) -> None:
+        """The table so far."""
+        with whole_file(self.output / "evaluation.json") as temporary:
+            temporary.write_text(json.dumps(self.evaluation.to_json(compare=False), indent=1), encoding="utf-8")
+
+
+def described(task: Task, different: str, sample: int | None) -> str:
+    """Where the data is from, and what follows for the score."""
+    where = {
+        "hub": "official data from the hub",
+        "local": "local copy of the official data",
+        "own": "own data",
+        "built-in": "built in",
+    }[task.source]
+    if different:
+        where = f"{different}; the score is not comparable with the leaderboard"
+    if sample is not None:
+        where += f"; a sample of {sample} examples, not comparable with the leaderboard"
+    return where
+
+
+def _defect(task: Task, error: Exception) -> str:
+    if isinstance(error, KeyError) and error.args == (task.metric,):
+        return f"{task.name} gives no main score: mteb computes no '{task.metric}' for it"
+    first = " ".join(str(error).split())[:200]
+    return f"{task.name} could not be evaluated ({type(error).__name__}{f': {first}' if first else ''})"
+
+
+class Tracker:
+    """How far an evaluation is: in characters over all tasks and variants, told about once a second."""
+
+    def __init__(self, output: Path, work: Mapping[str, int]) -> None:
+        self.output, self.work = output, dict(work)
+        self.total = sum(self.work.values())
+        self.before = self.done = self.skipped = 0.0
+        self.task = self.variant = ""
+        self.texts = self.texts_total = 0
+        self._began = self._told = time.monotonic()
+        self._of_call = 0
+        self._of_task = 0.0
+
+    def plan(self, variants: int) -> None:
+        """So many variants are evaluated on every task."""
+        self.total *= max(1, variants)
+
+    def start(self, task: str, variant: str) -> None:
+        """A row begins."""
+        self.task, self.variant, self.texts, self.texts_total, self._of_task = task, variant, 0, 0, 0.0
+
+    def begin(self, characters: int) -> None:
+        """Texts of so many characters are about to be encoded."""
+        self._of_task += self._of_call
+        self._of_call = characters
+
+    def advance(self, done: int, total: int) -> None:
+        """So many of these texts are encoded."""
+        self.texts, self.texts_total = done, total
+        now = self._of_task + self._of_call * (done / total if total else 1)
+        self.done = self.before + min(0.99 * self.work[self.task], now)
+        self.tell()
+
+    def kept(self) -> None:
+        """The row was there already: it took no time."""
+        self.skipped += self.work[self.task]
+
+    def finish(self) -> None:
+        """The row is done, or given up."""
+        self.before += self.work[self.task]
+        self.done, self._of_call, self._of_task = self.before, 0, 0.0
+        self.tell()
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self.done / self.total) if self.total else 1.0
+
+    def record(self) -> dict[str, Any]:
+        """For progress.jsonl."""
+        spent, made = time.monotonic() - self._began, self.done - self.skipped
+        left = None if made <= 0 else spent / made * max(0.0, self.total - self.done)
+        found = {"share": round(self.share, 4), "task": self.task, "variant": self.variant}
+        found |= {"texts": self.texts, "texts_total": self.texts_total}
+        return found if left is None else {**found, "seconds_left": round(left, 1)}
+
+    def tell(self, force: bool = False) -> None:
+        """Write it down, about once a second."""
+        if force or time.monotonic() - self._told >= TELL:
+            self._told = time.monotonic()
+            report(self.record(), self.output)
+
+    def row(self, row: Row) -> None:
+        """A row is finished: it goes into the progress as it is."""
+        self._told = time.monotonic()
+        report({**self.record(), "row": row.to_json()}, self.output)
+
+
+@contextmanager
+def stopped_by_signals(cancel: Cancel) -> Iterator[None]:
+    """SIGTERM and SIGINT set `cancel` while this lasts; a second SIGINT ends at once. Main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, _frame: Any) -> None:
+        if number == signal.SIGINT and cancel.is_set():
+            raise KeyboardInterrupt
+        cancel.set()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, on_signal) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """mteb and datasets warn about what we know (names, versions, progress); our own sentences say what matters."""
+    loud = {name: logging.getLogger(name).level for name in ("mteb", "datasets", "huggingface_hub", "sklearn")}
+    for name in loud:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for name, level in loud.items():
+                logging.getLogger(name).setLevel(level)

@@ -1,0 +1,63 @@
+"""How long an evaluation will take: characters to encode, by the speed measured on this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..store import cache_dir, whole_file
+from .tasks import Task
+
+if TYPE_CHECKING:
+    from ..encoder import Encoder
+
+UNKNOWN = 1_000_000
+"""Characters assumed of a task that does not tell its size."""
+
+ENOUGH = 50_000
+"""Characters from which a measured speed is kept: less is mostly start-up."""
+
+PROBE_SECONDS = 0.5
+PROBE = "The quick brown fox jumps over the lazy dog while the evening light falls on the river and its two bridges. "
+
+
+def default_work(task: Task) -> int:
+    """Characters of a task, or a guess."""
+    return task.characters or UNKNOWN
+
+
+def _speeds() -> dict[str, float]:
+    try:
+        found = json.loads((cache_dir("evaluation") / "speed.json").read_text(encoding="utf-8"))
+        return {str(k): float(v) for k, v in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def remember_speed(encoder: Encoder, characters: int, seconds: float) -> None:
+    """Keep a measured speed for the next estimate, where enough was encoded to tell."""
+    if characters >= ENOUGH and seconds > 0:
+        speeds = {**_speeds(), encoder.key("document")[:40]: characters / seconds}
+        with whole_file(cache_dir("evaluation") / "speed.json") as file:
+            file.write_text(json.dumps(speeds), encoding="utf-8")
+
+
+def measure_speed(encoder: Encoder) -> float:
+    """Characters a second of an encoder here: as remembered, else measured in about a second."""
+    known = _speeds().get(encoder.key("document")[:40])
+    if known:
+        return known
+    count, seconds = 4, 0.0
+    while seconds < PROBE_SECONDS and count <= 1024:
+        count *= 2
+        started = time.monotonic()
+        encoder.encode([PROBE[: 40 + i % 60] for i in range(count)])
+        seconds = time.monotonic() - started
+    return sum(40 + i % 60 for i in range(count)) / max(seconds, 1e-6)
+
+
+def seconds_of(tasks: Sequence[Task], speeds: Mapping[str, float]) -> dict[str, float]:
+    """Task -> seconds of encoding with all these variants; scoring takes more, mostly little."""
+    return {task.name: sum(default_work(task) / speed for speed in speeds.values()) for task in tasks}

@@ -1,0 +1,195 @@
+"""Variants as mteb wants them: an encoder with prompts and cached vectors, and BM25 as a search model."""
+
+from __future__ import annotations
+
+import copy
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..embeddings import Embeddings
+from ..encoder import Encoder, Kind, PooledEncoder, SentenceTransformerEncoder
+from ..retrieval import LexicalIndex
+from ..store import Cancel, Progress, content_hash
+from .vectors import TextVectors
+
+if TYPE_CHECKING:
+    from mteb.models.model_meta import ModelMeta
+
+    from ..corpora import Corpus
+    from .engine import Tracker
+
+OWNER = "pooling-explorer"
+PLAIN_NAME = re.compile(r"[A-Za-z0-9.]+(?:[-_/][A-Za-z0-9.]+)*")
+INSTRUCT = re.compile(r"Instruct: .*?\n", re.DOTALL)
+"""The line of a prompt that holds the instruction (the template of E5-mistral, which the paper takes over)."""
+
+
+def model_name(variant: str) -> str:
+    """The variant's name as mteb shows it; different variants never share one.
+
+    A slash becomes two dashes. Names that hold two dashes, or what no folder can hold, get a hash of themselves.
+    """
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "--", variant)
+    plain = PLAIN_NAME.fullmatch(variant) and slug == variant.replace("/", "--") and "__" not in slug
+    return f"{OWNER}/{slug if plain else f'{slug[:80]}-{content_hash([variant])[:8]}'}"
+
+
+def make_meta(variant: str, revision: str, dimension: int | None, kind: str = "dense") -> ModelMeta:
+    """What mteb writes down about a model."""
+    from mteb.models.model_meta import ModelMeta
+
+    return ModelMeta.create_empty(
+        {
+            "name": model_name(variant),
+            "revision": revision,
+            "embed_dim": dimension,
+            "similarity_fn_name": "cosine" if kind == "dense" else None,
+            "model_type": [kind],
+            "use_instructions": False,
+        }
+    )
+
+
+def with_instruction(encoder: Encoder, instruction: str, always: bool) -> Encoder:
+    """The encoder with a task's instruction in its query prompt; itself where it has no prompt that could hold one.
+
+    Where all texts of a task are alike (similarity, classification, clustering) they are encoded as queries, so that
+    all get the instruction; in retrieval queries alone do, as in the paper. `always`: also variants trained without.
+    """
+    if not isinstance(encoder, PooledEncoder) or not instruction:
+        return encoder
+    texts = encoder.texts
+    if INSTRUCT.search(texts.query_prompt):
+        prompt = INSTRUCT.sub(lambda _: f"Instruct: {instruction}\n", texts.query_prompt, count=1)
+    elif always:
+        prompt = f"Instruct: {instruction}\nQuery: "
+    else:
+        return encoder
+    prompted = copy.copy(encoder)  # same weights, other prompts
+    prompted.texts = replace(texts, query_prompt=prompt)
+    return prompted
+
+
+class VariantModel:
+    """An encoder behind mteb's EncoderProtocol."""
+
+    def __init__(self, variant: str, encoder: Encoder) -> None:
+        self.encoder = encoder
+        revision = content_hash((encoder.fingerprint, encoder.key("query"), encoder.key("document")))[:40]
+        self.mteb_model_meta = make_meta(variant, revision, encoder.dimension)
+        self.tracker: Tracker | None = None
+        self.cancel: Cancel | None = None
+        self.encoded, self.seconds = 0, 0.0
+        """Characters encoded, cached ones aside, and the time that took."""
+        self._vectors: dict[str, TextVectors] = {}
+
+    def encode(self, inputs: Any, *, prompt_type: Any = None, **_: Any) -> np.ndarray:
+        """float32 [n, d]. mteb says which texts are queries and documents; where it says nothing they are alike."""
+        kind: Kind | None = None
+        if prompt_type is not None:
+            kind = "document" if prompt_type.value == "document" else "query"
+        texts = texts_of(inputs)
+        store = self._store(kind)
+        if self.tracker is not None:
+            self.tracker.begin(sum(map(len, texts)))
+        new = sum(map(len, store.missing(texts)))
+        started = time.monotonic()
+        vectors = store.get(texts, self.tracker.advance if self.tracker else None, self.cancel)
+        self.encoded, self.seconds = self.encoded + new, self.seconds + (time.monotonic() - started if new else 0.0)
+        return vectors
+
+    def similarity(self, a: Any, b: Any) -> Any:
+        """Cosines [n, m] of unit vectors."""
+        import torch
+
+        return torch.as_tensor(np.asarray(a)) @ torch.as_tensor(np.asarray(b)).T
+
+    def similarity_pairwise(self, a: Any, b: Any) -> Any:
+        """Cosines [n] of unit vectors, row by row."""
+        import torch
+
+        return (torch.as_tensor(np.asarray(a)) * torch.as_tensor(np.asarray(b))).sum(-1)
+
+    def know(self, corpus: Corpus) -> None:
+        """Take over what searching this corpus has computed already."""
+        path = Embeddings.path(self.encoder, corpus)
+        store = self._store("document")
+        if path.is_file() and store.missing(corpus.passages):
+            different = {text: row for row, text in enumerate(corpus.passages)}
+            vectors = Embeddings().documents(self.encoder, corpus)
+            store.add(list(different), vectors[list(different.values())])
+
+    def _store(self, kind: Kind | None) -> TextVectors:
+        """The vectors of one kind of text."""
+        encoder = self.encoder
+        plain = kind is None and isinstance(encoder, SentenceTransformerEncoder)
+        key = content_hash((encoder.key("query"), "plain")) if plain else encoder.key(kind or "query")
+        if key not in self._vectors:
+
+            def encode(texts: Sequence[str], progress: Progress | None, cancel: Cancel | None) -> np.ndarray:
+                if plain:
+                    return encode_plain(encoder, texts, progress, cancel)  # type: ignore[arg-type]
+                return encoder.encode(texts, kind or "query", progress, cancel)
+
+            self._vectors[key] = TextVectors(key, encoder.dimension, encode)
+        return self._vectors[key]
+
+
+def encode_plain(
+    encoder: SentenceTransformerEncoder, texts: Sequence[str], progress: Progress | None, cancel: Cancel | None
+) -> np.ndarray:
+    """A sentence-transformers model where texts are neither queries nor documents: its own default prompt applies."""
+    from ..errors import Cancelled
+
+    out = np.empty((len(texts), encoder.dimension), np.float32)
+    for start in range(0, len(texts), 256):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled(f"stopped after {start} of {len(texts)} texts")
+        rows = slice(start, start + 256)
+        out[rows] = encoder.model.encode(list(texts[rows]), normalize_embeddings=True, show_progress_bar=False)
+        if progress is not None:
+            progress(min(start + 256, len(texts)), len(texts))
+    return out
+
+
+class LexicalModel:
+    """BM25 behind mteb's SearchProtocol: for retrieval alone, there are no vectors."""
+
+    def __init__(self, variant: str) -> None:
+        self.mteb_model_meta = make_meta(variant, "lucene-k1.5-b0.75-english", None, "sparse")
+        self._ids: list[str] = []
+        self._passages: list[str] = []
+
+    def index(self, corpus: Any, **_: Any) -> None:
+        """Take the documents of a task."""
+        titles = corpus["title"] if "title" in corpus.column_names else [""] * len(corpus)
+        self._ids = list(corpus["id"])
+        self._passages = [f"{title or ''} {text}".strip() for title, text in zip(titles, corpus["text"], strict=True)]
+
+    def search(self, queries: Any, *, top_k: int, top_ranked: Any = None, **_: Any) -> dict[str, dict[str, float]]:
+        """query id -> document id -> score; among `top_ranked` (query id -> ids) only, where a task gives those."""
+        ids, texts = list(queries["id"]), list(queries["text"])
+        index = LexicalIndex(self._passages)
+        depth = len(self._ids) if top_ranked else top_k
+        found: dict[str, dict[str, float]] = {}
+        for id, text in zip(ids, texts, strict=True):
+            scores, rows = index.search([text], depth)
+            hits = {self._ids[row]: float(s) for s, row in zip(scores[0], rows[0], strict=True) if row >= 0}
+            if top_ranked:
+                hits = {document: hits.get(document, 0.0) for document in top_ranked.get(id, ())}
+            # mteb divides by the number of results: a query that shares no word with any document finds nothing.
+            found[id] = hits or {self._ids[0]: 0.0}
+        return found
+
+
+def texts_of(inputs: Any) -> list[str]:
+    """All texts of mteb's loader, at once where its data set gives them."""
+    columns = getattr(getattr(inputs, "dataset", None), "column_names", None)
+    if columns and "text" in columns:
+        return list(inputs.dataset["text"])
+    return [text for batch in inputs for text in batch["text"]]
