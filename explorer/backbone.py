@@ -214,6 +214,16 @@ class Memory:
     adapters: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Span:
+    """One token and the characters of the text that it stands for: [start, end); special tokens stand for none."""
+
+    id: int
+    start: int
+    end: int
+    special: bool
+
+
 def tensor_bytes(tensors: Iterator[Tensor] | Sequence[Tensor]) -> int:
     """Bytes of these tensors."""
     return sum(t.numel() * t.element_size() for t in tensors)
@@ -322,6 +332,26 @@ class Backbone:
                 sound, truncation=True, max_length=length, split_special_tokens=True, return_attention_mask=False
             )
         return encoded.input_ids
+
+    def spans(self, text: str, max_length: int | None = None) -> list[Span]:
+        """The tokens of one text as `tokenize` cuts it, each with its place in the text.
+
+        A tokenizer without offsets (not a fast one) gives tokens without places.
+        """
+        length = min(max_length or self.max_length, self.max_length)
+        sound = text.encode("utf-8", "replace").decode("utf-8")
+        with self._tokenizer_lock:
+            encoded = self.tokenizer(
+                sound,
+                truncation=True,
+                max_length=length,
+                split_special_tokens=True,
+                return_special_tokens_mask=True,
+                return_offsets_mapping=self.tokenizer.is_fast,
+            )
+        places = encoded.get("offset_mapping") or [(0, 0)] * len(encoded.input_ids)
+        rows = zip(encoded.input_ids, places, encoded.special_tokens_mask, strict=True)
+        return [Span(id, place[0], place[1], bool(special)) for id, place, special in rows]
 
     def pad(self, ids: Sequence[Sequence[int]], side: Literal["left", "right"] = "right") -> tuple[Tensor, Tensor]:
         """ids [B, T] and mask [B, T] on the device. The mask comes from lengths, never from token ids."""
