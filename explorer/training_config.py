@@ -39,6 +39,8 @@ class TrainingConfig:
     """Training pairs: files (.jsonl, .jsonl.gz, .csv, .tsv, .json, .parquet), hub:OWNER/NAME:SPLIT, or
     builtin:docstrings (of the installed packages, without the judged answers of python-stdlib; no download); `:0.5`
     after one draws half of its rows in every pass over the data, `:2` draws each twice."""
+    data_card: str = ""
+    """A Markdown file about the data (sources, licences), to be put into the model card."""
     backbone: str = DEFAULT_BACKBONE
     """The pretrained transformer: a folder or a hub id."""
     columns: tuple[str, ...] = ()
@@ -291,4 +293,5 @@ def portable(config: TrainingConfig) -> TrainingConfig:
     def short(text: str) -> str:
         return Path(text).name if Path(text).is_absolute() else text
 
-    return replace(config, backbone=short(config.backbone), data=tuple(map(short, config.data)))
+    data = tuple(map(short, config.data))
+    return replace(config, backbone=short(config.backbone), data=data, data_card=short(config.data_card))

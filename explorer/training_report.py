@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .errors import InputError
 from .pooling import CrossAttentionPooler
 from .progress import report
 from .training_config import TrainingConfig, portable
@@ -188,8 +189,18 @@ def training_record(
     }
 
 
-def model_card(encoder: PooledEncoder, training: Mapping[str, Any], parameters: int) -> str:
-    """README.md of a variant."""
+def about_data(config: TrainingConfig) -> str:
+    """The text of the configuration's data card. Raises `InputError` if it cannot be read."""
+    if not config.data_card:
+        return ""
+    try:
+        return Path(config.data_card).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the data card '{config.data_card}' cannot be read; give a text file") from error
+
+
+def model_card(encoder: PooledEncoder, training: Mapping[str, Any], parameters: int, about: str = "") -> str:
+    """README.md of a variant; `about` is what the user says of the data."""
     design = encoder.design
     backbone = training["config"]["backbone"]
     rows = [f"| {s['name']} | {s['pairs']:,} | {s['weight']:g} | `{s['sha256'][:16]}` |" for s in training["data"]]
@@ -226,7 +237,7 @@ length; compare them by dot product. Texts are cut at {encoder.texts.max_length}
 {score}| data | pairs | weight | sha256 |
 | --- | ---: | ---: | --- |
 {chr(10).join(rows)}
-
+{chr(10) + about + chr(10) if about else ""}
 Made by:
 
     {training["command"]}

@@ -39,6 +39,7 @@ from .training_model import ADAPTER, Collator, GuideVectors, build, make_loss, s
 from .training_report import (
     History,
     Reporter,
+    about_data,
     dev_scores,
     duration,
     layer_weights,
@@ -66,6 +67,7 @@ class Run:
         hf_logging.set_verbosity_error()
         warnings.filterwarnings("ignore", category=FutureWarning)  # what the libraries will change among themselves
         hf_logging.disable_progress_bar()
+        self.about_data = about_data(config)
         self.data, self.dev = self._read()
         self.config = config = replace(config, batch_size=self._batch_size())
         self.backbone = load_backbone(config)
@@ -214,7 +216,9 @@ class Run:
         )
         new = self.output / ".variant"
         encoder.save(new, half=True, parameters=self.parameters, training=training, scores={})
-        (new / "README.md").write_text(model_card(encoder, training, self.parameters), encoding="utf-8")
+        (new / "README.md").write_text(
+            model_card(encoder, training, self.parameters, self.about_data), encoding="utf-8"
+        )
         commit(new, self.output)
         if not stopped:
             for folder in checkpoints(self.output):

@@ -311,8 +311,9 @@ def test_two_processes_train_as_one(asked, tmp_path):
 
 
 def test_a_finished_run_is_a_whole_variant(asked, tmp_path):
-    output = tmp_path / "mine"
-    config = asked(estimate_steps=1)
+    output, about = tmp_path / "mine", tmp_path / "DATA.md"
+    about.write_text("Written by nobody, CC0.", encoding="utf-8")
+    config = asked(estimate_steps=1, data_card=str(about))
     result = train(config, output)
     assert sorted(p.name for p in output.iterdir()) == [
         "README.md",
@@ -333,7 +334,10 @@ def test_a_finished_run_is_a_whole_variant(asked, tmp_path):
     assert len(training["data"][0]["sha256"]) == 64
     assert training["versions"]["torch"] == torch.__version__
     assert str(tmp_path) not in json.dumps(training)
-    assert "pairs.jsonl" in (output / "README.md").read_text()
+    card = (output / "README.md").read_text()
+    assert "pairs.jsonl" in card
+    assert "Written by nobody, CC0." in card
+    assert "--data-card DATA.md" in card
     from safetensors.torch import load_file
 
     for file in (output / "pooler.safetensors", output / "adapter" / "adapter_model.safetensors"):
