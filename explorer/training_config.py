@@ -39,10 +39,10 @@ class TrainingConfig:
     """Training pairs: files (.jsonl, .jsonl.gz, .csv, .tsv, .json, .parquet), hub:OWNER/NAME:SPLIT, or
     builtin:docstrings (of the installed packages, without the judged answers of python-stdlib; no download); `:0.5`
     after one draws half of its rows in every pass over the data, `:2` draws each twice."""
-    data_card: str = ""
-    """A Markdown file about the data (sources, licences), to be put into the model card."""
     backbone: str = DEFAULT_BACKBONE
     """The pretrained transformer: a folder or a hub id."""
+    data_card: str = ""
+    """A Markdown file about the data (sources, licences), to be put into the model card."""
     columns: tuple[str, ...] = ()
     """Which column is what, where names do not tell: query=NAME, positive=NAME, negative=NAME (the last repeatable)."""
     max_steps: int = 500
