@@ -1,4 +1,4 @@
-"""Arrays and results -> plotly figures. The only file that imports plotly.
+"""Arrays and results -> plotly figures. Only the files named figures import plotly.
 
 One template for all: transparent paper, mid-grey text that reads on light and dark, fixed heights, no chart junk.
 """

@@ -1,4 +1,4 @@
-"""What the tests of Layers share: tiny variants of every design with poolers that read unevenly, and a shelf of them."""
+"""What the tests of Layers share: tiny variants of every design, whose poolers read unevenly, and a shelf of them."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_the_document_is_json_with_what_the_command_line_promises():
     assert np.shape(found["layer_matrix"]["cosines"]) == (3, 3)
 
 
-# -------------------------------------------------------------------------------------- contributions, layer matrix, steps
+# ----------------------------------------------------------------------------------- contributions, layer matrix, steps
 
 
 @pytest.mark.parametrize("name", [n for n, d in DESIGNS.items() if d.trainable_pooler])
