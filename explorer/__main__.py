@@ -85,6 +85,7 @@ def build_parser() -> Parser:
     add_train(commands)
     add_evaluate(commands)
     add_import(commands)
+    add_layers(commands)
     return parser
 
 
@@ -238,6 +239,29 @@ def run_import(options: argparse.Namespace) -> dict[str, Any]:
     return {"output": str(output), **record}
 
 
+def add_layers(commands: Any) -> None:
+    """`layers`: what a variant reads, and whether it matters."""
+    from .layers_command import add_options
+
+    parser = commands.add_parser("layers", help="what a variant reads of a text or a corpus, and whether it matters")
+    add_options(parser)
+    add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(run=run_layers)
+
+
+def run_layers(options: argparse.Namespace) -> dict[str, Any]:
+    from .layers_command import run
+
+    return run(options, make_shelf(options))
+
+
+def print_layers(result: dict[str, Any]) -> None:
+    from .layers_command import show
+
+    show(result)
+
+
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
@@ -262,6 +286,7 @@ PRINTERS = {
     "train": print_fields,
     "evaluate": print_evaluation,
     "import": print_fields,
+    "layers": print_layers,
 }
 
 

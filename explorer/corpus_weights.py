@@ -77,9 +77,7 @@ def sample_weights(encoder: PooledEncoder, states: np.ndarray, name: str) -> Wei
         raise InputError(f"there are no texts in the group '{name}'")
     pooler = encoder.pooler
     if encoder.design.pooling != "multi-layer" or not isinstance(pooler, CrossAttentionPooler):
-        fixed = last_layer_alone(encoder.backbone.layers)
-        values = np.repeat(fixed.mean[None], len(states), 0)
-        return WeightSample(name, values, fixed.heads, fixed.latents, False, fixed.sentence)
+        return fixed_weights(encoder, len(states), name)
     c = pooler.config
     batch = max(1, BATCH_BYTES // (4 * c.heads * c.latents * c.layers))
     heads, latents = np.zeros((c.heads, c.layers)), np.zeros((c.latents, c.layers))
@@ -92,6 +90,13 @@ def sample_weights(encoder: PooledEncoder, states: np.ndarray, name: str) -> Wei
             heads += a.mean(2).sum(0).cpu().numpy()
             latents += a.mean(1).sum(0).cpu().numpy()
     return WeightSample(name, values, heads / len(states), latents / len(states), True)
+
+
+def fixed_weights(encoder: PooledEncoder, count: int, name: str) -> WeightSample:
+    """The weights of `count` texts for a design that reads the last layer alone; no text is needed to know them."""
+    fixed = last_layer_alone(encoder.backbone.layers)
+    values = np.repeat(fixed.mean[None], count, 0)
+    return WeightSample(name, values, fixed.heads, fixed.latents, False, fixed.sentence)
 
 
 @dataclass(frozen=True, eq=False)

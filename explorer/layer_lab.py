@@ -18,7 +18,7 @@ import numpy as np
 from .ablation import DEPTH, Ablation, AblationReport, Reranking, WhyHere, check_switchable
 from .comparison import Comparer
 from .corpora import Corpus
-from .corpus_weights import WeightSample, sample_weights
+from .corpus_weights import WeightSample, fixed_weights, sample_weights
 from .designs import States
 from .encoder import Kind, PooledEncoder
 from .errors import InputError
@@ -60,10 +60,11 @@ class LayerLab:
         cancel: Cancel | None = None,
     ) -> WeightSample:
         """Weights over the documents of a corpus, or of one of its labels. Raises `InputError` for an unknown label."""
-        rows = slice(None) if label is None else rows_of(corpus, label)
-        encoder = self.encoder(variant)
-        states = self._states(encoder, corpus, None, progress, cancel)[rows]
-        return sample_weights(encoder, states, label or "documents")
+        rows = list(range(len(corpus))) if label is None else rows_of(corpus, label)
+        encoder, name = self.encoder(variant), label or "documents"
+        if encoder.design.pooling != "multi-layer":
+            return fixed_weights(encoder, len(rows), name)
+        return sample_weights(encoder, self._states(encoder, corpus, None, progress, cancel)[rows], name)
 
     def queries(self, variant: str, corpus: Corpus) -> WeightSample:
         """Weights over the queries of a corpus. Raises `InputError` if it has none."""

@@ -346,3 +346,9 @@ def test_a_corpus_of_one_document_and_hostile_queries(lab):
     one = Corpus("one", (Document("a", "<script>"),), {"q": "👩‍👩‍👧" * 200}, {"q": {"a": 1}})
     assert lab.ablate(MULTI, one).intact.mean("nDCG") == 1
     assert lab.rerank(MULTI, one, "שלום " * 9000, [1]).ablated[0].rank == 1
+
+
+def test_fixed_weights_over_a_corpus_need_no_reading(lab, counted):
+    sample = lab.documents("eos-causal", corpus(), "red")
+    assert (sample.n, sample.learned, sample.mean.tolist()) == (9, False, [0, 0, 1])
+    assert counted == []
