@@ -177,22 +177,10 @@ def print_runs(result: dict[str, Any]) -> None:
 
 def add_evaluate(commands: Any) -> None:
     """`evaluate`: mteb tasks, built-in ones and one's own, on variants."""
+    from .evaluation.commands import add_options
+
     evaluate = commands.add_parser("evaluate", help="score variants on mteb's tasks, built-in ones, or one's own data")
-    evaluate.add_argument("--variants", type=names, help="comma-separated; default: minilm-published,eos-causal,bm25")
-    evaluate.add_argument(
-        "--tasks", type=names, help="comma-separated: NAME, NAME@SPLIT/SUBSET, or KIND:PATH; default: the built-in ones"
-    )
-    evaluate.add_argument("--task", action="append", default=[], metavar="TASK", help="one more, commas and all")
-    evaluate.add_argument("--data-dir", metavar="DIR", help="local data in the layout of the hub's data sets")
-    evaluate.add_argument("--output", metavar="DIR", help="where results go; what is finished there is kept")
-    evaluate.add_argument("--sample", type=int, metavar="N", help="at most N examples a task; not comparable then")
-    evaluate.add_argument(
-        "--instructions", default="paper", choices=("own", "paper", "all"), help="whose prompts apply"
-    )
-    evaluate.add_argument(
-        "--instruct", action="append", default=[], metavar="TASK=TEXT", help="another instruction for a task"
-    )
-    evaluate.add_argument("--resume", action="store_true", help="go on with --output (which happens anyway)")
+    add_options(evaluate, names)
     add_model_options(evaluate)
     evaluate.add_argument("--json", action="store_true", help="one JSON document on standard output")
     evaluate.set_defaults(run=run_evaluate)

@@ -79,17 +79,17 @@ class Test:
         """The answer in words."""
         if self.refused:
             return f"{self.a} and {self.b} cannot be told apart or together: {self.refused}."
-        shown = f"{abs(self.difference):.4f}"
-        within = (
-            f", 95 % interval of the difference {self.low:+.4f} to {self.high:+.4f}" if self.low is not None else ""
-        )
+        ends = [] if self.low is None or self.high is None else [self.low, self.high]
+        if self.difference < 0:
+            ends = [-end for end in reversed(ends)]
+        within = f", 95 % interval {ends[0]:+.4f} to {ends[1]:+.4f}" if ends else ""
         p = self.p_holm if self.p_holm is not None else self.p
         corrected = " after Holm's correction" if self.p_holm is not None else ""
-        tail = f"(p = {p:.3g}{corrected}{within})"
-        if not self.significant:
-            return f"{self.a} and {self.b} differ by {shown}, which may be chance {tail}."
-        better, worse = (self.a, self.b) if self.difference > 0 else (self.b, self.a)
-        return f"{better} is better than {worse} by {shown} {tail}."
+        tail = f"{abs(self.difference):.4f}{within} (p = {p:.2g}{corrected})"
+        better, worse = (self.a, self.b) if self.difference >= 0 else (self.b, self.a)
+        if self.significant:
+            return f"{better} is better than {worse} by {tail}."
+        return f"{better} is ahead of {worse} by {tail}, which may be chance."
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "significant": self.significant, "sentence": self.sentence}
@@ -175,16 +175,31 @@ def paired_means(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarra
     sign flips whose mean differs from 0 at least as much. The effect is Cohen's d_z (mean over standard deviation of
     the differences).
     """
-    d = _differences(x, y)
+    return all_paired_means(("", ""), [x, y], what)[0]
+
+
+def all_paired_means(
+    names: Sequence[str], values: Sequence[Sequence[float] | np.ndarray], what: str = "examples"
+) -> list[Test]:
+    """`paired_means` of every two of several variants' values [v][n], Holm over all pairs."""
+    pairs = list(combinations(range(len(names)), 2))
+    differences = [_differences(values[i], values[j]) for i, j in pairs]
+    enough = bool(pairs) and len(differences[0]) >= MIN_EXAMPLES
+    p = sign_flip_p(np.array(differences)) if enough else np.ones(len(pairs))
     question = f"On other {what} of this kind, would the same variant have the higher mean?"
-    test = _test(question, "paired permutation test (sign flips)", x, y, d)
-    if len(d) < MIN_EXAMPLES:
-        return replace(test, refused=f"{len(d)} {what} are too few; {MIN_EXAMPLES} are needed")
-    found = paired_bootstrap(np.asarray(x, float), np.asarray(y, float), resamples=RESAMPLES)
-    spread = float(d.std(ddof=1))
-    effect = found.mean / spread if spread > TIE else 0.0
-    p = float(sign_flip_p(d[None])[0])
-    return replace(test, p=p, low=found.low, high=found.high, effect=effect, effect_name="Cohen's d_z")
+    tests = []
+    for (i, j), d, chance in zip(pairs, differences, p, strict=True):
+        test = _test(question, "paired permutation test (sign flips)", values[i], values[j], d)
+        test = replace(test, a=names[i], b=names[j])
+        if not enough:
+            tests.append(replace(test, refused=f"{len(d)} {what} are too few; {MIN_EXAMPLES} are needed"))
+            continue
+        found = paired_bootstrap(np.asarray(values[i], float), np.asarray(values[j], float), resamples=RESAMPLES)
+        spread = float(d.std(ddof=1))
+        effect = found.mean / spread if spread > TIE else 0.0
+        test = replace(test, p=float(chance), low=found.low, high=found.high)
+        tests.append(replace(test, effect=effect, effect_name="Cohen's d_z"))
+    return holm_corrected(tests)
 
 
 def sign_flip_p(d: np.ndarray, flips: int = FLIPS, seed: int = 0) -> np.ndarray:

@@ -259,4 +259,5 @@ def test_best_and_its_group():
         "c": {"wins": 0, "ties": 0, "losses": 2},
     }
     assert "may be chance" in tests[0].sentence
+    assert tests[0].sentence.startswith("a is ahead of b")
     assert tests[1].sentence.startswith("a is better than c by 0.4000")

@@ -8,14 +8,54 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..store import whole_file
 from ..variants import DEFAULT_VARIANTS, Shelf
+
+
+def add_options(parser: argparse.ArgumentParser, names: Any) -> None:
+    """Options of `evaluate`; `names` reads a comma-separated list."""
+    parser.add_argument("--variants", type=names, help="comma-separated; default: minilm-published,eos-causal,bm25")
+    parser.add_argument(
+        "--tasks", type=names, help="comma-separated: NAME, NAME@SPLIT/SUBSET, or KIND:PATH; default: the built-in ones"
+    )
+    parser.add_argument("--task", action="append", default=[], metavar="TASK", help="one more, commas and all")
+    parser.add_argument("--data-dir", metavar="DIR", help="local data in the layout of the hub's data sets")
+    parser.add_argument("--output", metavar="DIR", help="where results go; what is finished there is kept")
+    parser.add_argument("--sample", type=int, metavar="N", help="at most N examples a task; not comparable then")
+    parser.add_argument(
+        "--instructions",
+        default="paper",
+        choices=("own", "paper", "all"),
+        help="paper: variants trained with an instruction get the task's (default); all: every variant; own: none",
+    )
+    parser.add_argument(
+        "--instruct", action="append", default=[], metavar="TASK=TEXT", help="another instruction for a task"
+    )
+    parser.add_argument(
+        "--export", action="append", default=[], metavar="FILE", help="the table: .csv, .json, .tex, .md"
+    )
+    parser.add_argument("--worst", type=int, default=0, metavar="N", help="show the N worst examples of each row")
+    parser.add_argument("--resume", action="store_true", help="go on in --output; finished tasks are kept in any case")
+    parser.add_argument("--list-tasks", action="store_true", help="list tasks instead: type, language, size")
+    parser.add_argument("--type", default="", help="with --list-tasks: of this type")
+    parser.add_argument("--language", default="", help="with --list-tasks: in this language (eng, deu …)")
+    parser.add_argument("--estimate-only", action="store_true", help="tell how long it will take, and evaluate nothing")
 
 
 def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
     """The document of `evaluate --json`."""
+    if options.list_tasks:
+        return list_tasks(options)
+    from .builtin import BUILT_IN
     from .engine import EvaluationConfig, evaluate
+    from .exports import EXPORTS, export
 
+    for file in options.export:
+        if Path(file).suffix.lstrip(".") not in EXPORTS:
+            raise InputError(f"'{file[:80]}' cannot be written; give a file that ends in .{', .'.join(EXPORTS)}")
     tasks = [*(options.tasks or []), *options.task]
+    if options.tasks is None and not options.task:
+        tasks = list(BUILT_IN)
     config = EvaluationConfig(
         variants=tuple(DEFAULT_VARIANTS if options.variants is None else options.variants),
         tasks=tuple(tasks),
@@ -24,9 +64,58 @@ def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
         instructions=options.instructions,
         instruct=pairs(options.instruct),
     )
+    if options.estimate_only:
+        return estimate(shelf, config)
     if not options.output:
         raise InputError("--output names the folder for the results; give one")
-    return evaluate(shelf, config, Path(options.output)).to_json()
+    evaluation = evaluate(shelf, config, Path(options.output))
+    for file in options.export:
+        with whole_file(Path(file)) as temporary:
+            temporary.write_text(export(evaluation.table(), Path(file).suffix.lstrip(".")), encoding="utf-8")
+    document = evaluation.to_json()
+    if options.worst:
+        document["worst"] = {
+            variant: {task: evaluation.worst(variant, task, options.worst) for task in rows}
+            for variant, rows in evaluation.rows.items()
+        }
+    if not options.json:
+        from .exports import to_markdown
+
+        document["markdown"] = to_markdown(evaluation.table())
+    return document
+
+
+def list_tasks(options: argparse.Namespace) -> dict[str, Any]:
+    """Tasks to choose from."""
+    from .catalogue import QUICK, built_in_tasks, official_tasks, quick_menu
+
+    data_dir = Path(options.data_dir) if options.data_dir else None
+    built_in = [] if options.type or options.language else built_in_tasks()
+    tasks = [*built_in, *official_tasks(options.type, options.language, data_dir)]
+    return {
+        "tasks": [task.to_json() for task in tasks],
+        "quick": {kind: list(of) for kind, of in QUICK.items()},
+        "preselected": quick_menu(data_dir),
+    }
+
+
+def estimate(shelf: Shelf, config: Any) -> dict[str, Any]:
+    """How long encoding would take, by speeds measured here."""
+    from .estimates import measure_speed, seconds_of
+    from .tasks import make_tasks
+
+    tasks, problems = make_tasks(config.tasks, config.data_dir)
+    if not tasks:
+        raise InputError(next(iter(problems.values())))
+    dense = [shelf.find(name).name for name in config.variants if shelf.find(name).source != "lexical"]
+    speeds = {name: measure_speed(shelf.load(name)) for name in dense}
+    seconds = seconds_of(list(tasks.values()), speeds)
+    return {
+        "seconds": round(sum(seconds.values()), 1),
+        "tasks": {name: {**tasks[name].to_json(), "seconds": round(s, 1)} for name, s in seconds.items()},
+        "characters_per_second": {name: round(speed) for name, speed in speeds.items()},
+        "problems": problems,
+    }
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:
@@ -41,6 +130,27 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
 
 
 def show(result: dict[str, Any]) -> None:
-    for variant, rows in result["scores"].items():
-        for task, row in rows.items():
-            print(variant, task, row["main_score"])
+    """For people, on standard output."""
+    if "scores" not in result:
+        _show_tasks(result)
+        return
+    print(result["markdown"])
+    for test in result["comparisons"]:
+        print(f"{test['task'] or 'all tasks'}: {test['sentence']}")
+    for variant, tasks in result.get("worst", {}).items():
+        for task, rows in tasks.items():
+            for row in rows:
+                print(f"worst of {variant} on {task}: {row['id']}  {' | '.join(row['text'].splitlines())[:120]}")
+
+
+def _show_tasks(result: dict[str, Any]) -> None:
+    tasks = result["tasks"].values() if isinstance(result["tasks"], dict) else result["tasks"]
+    width = max((len(task["name"]) for task in tasks), default=0)
+    for task in tasks:
+        size = "" if task["characters"] is None else f"{task['characters']:,} characters"
+        time = f", {task['seconds']:,.0f} s" if "seconds" in task else ""
+        where = task["split"] if task["subset"] == "default" else f"{task['split']}/{task['subset']}"
+        languages = ",".join(task["languages"][:3]) + ("…" if len(task["languages"]) > 3 else "")
+        print(f"{task['name']:{width}}  {task['type']:14}  {languages:12}  {where:16}  {size}{time}")
+    if "seconds" in result:
+        print(f"about {result['seconds']:,.0f} s of encoding; scoring comes on top")

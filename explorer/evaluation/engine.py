@@ -9,6 +9,7 @@ text, results by data and weights: started again into the same folder it goes on
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import math
@@ -30,7 +31,9 @@ from ..variants import Shelf
 from .estimates import default_work, remember_speed
 from .examples import Recorder
 from .models import LexicalModel, VariantModel, with_instruction
-from .official import check_official
+from .official import DataCheck, check_official
+from .own import is_own
+from .published import published
 from .results import Evaluation, score_interval
 from .sampling import subsample
 from .store import ResultStore, Row
@@ -80,8 +83,8 @@ class EvaluationConfig:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it, without where on this machine the data lies."""
-        found = asdict(self)
-        return {**found, "data_dir": self.data_dir.name if self.data_dir else None}
+        tasks = [f"{task.partition(':')[0]}:{Path(task).name}" if is_own(task) else task for task in self.tasks]
+        return {**asdict(self), "tasks": tasks, "data_dir": self.data_dir.name if self.data_dir else None}
 
 
 def evaluate(
@@ -128,32 +131,49 @@ class _Run:
         self.shelf, self.config, self.output, self.tasks, self.names = shelf, config, output, tasks, names
         self.cancel, self.quiet = cancel, quiet
         self.store = ResultStore(output)
-        self.evaluation = Evaluation(config.to_json(), tasks, list(names), output)
+        self.broken: set[str] = set()
+        """Tasks whose data cannot be had."""
+        self.unusable: set[str] = set()
+        """Variants that cannot be loaded."""
+        models = [v.backbone for v in map(shelf.find, names) if v.source in ("published", "sentence-transformers")]
+        settings = {**config.to_json(), "mteb": importlib.metadata.version("mteb")}
+        known = published(tasks.values(), models, config.data_dir)
+        self.evaluation = Evaluation(settings, tasks, list(names), output, known)
         self.tracker = Tracker(output, {name: task.characters or default_work(task) for name, task in tasks.items()})
         self.tracker.plan(len(names))
         for name, problem in problems.items():
             self._problem(problem, name)
 
     def go(self) -> Evaluation:
-        for task in self.tasks.values():
-            for name in self.names:
-                if self.cancel.is_set():
-                    self.evaluation.stopped = True
-                    break
-                self.tracker.start(task.name, name)
-                try:
-                    self._one(task, name)
-                except Cancelled:
-                    self.evaluation.stopped = True
-                except InputError as error:
-                    self._problem(str(error), task.name, name)
-                except Exception as error:  # one task that breaks must not take the others with it
-                    log.debug("%s on %s", name, task.name, exc_info=True)
-                    self._problem(_defect(task, error), task.name, name)
-                self.tracker.finish()
+        try:
+            for task in self.tasks.values():
+                for name in self.names:
+                    if self.cancel.is_set():
+                        raise Cancelled("stopped between two tasks")
+                    if task.name not in self.broken and name not in self.unusable:
+                        self.tracker.start(task.name, name)
+                        self._try(task, name)
+                    self.tracker.finish()
+        except Cancelled:
+            self.evaluation.stopped = True
         self.tracker.tell(force=True)
         self._write()
+        if not self.evaluation.rows and self.evaluation.problems and not self.evaluation.stopped:
+            raise InputError(self.evaluation.problems[0]["problem"])
         return self.evaluation
+
+    def _try(self, task: Task, name: str) -> None:
+        """One row; what goes wrong is told, and the others go on."""
+        try:
+            self._one(task, name)
+        except InputError as error:
+            whose = "" if task.name in self.broken else name
+            self._problem(str(error), "" if name in self.unusable else task.name, whose)
+        except Cancelled:
+            raise
+        except Exception as error:  # one task that breaks must not take the others with it
+            log.debug("%s on %s", name, task.name, exc_info=True)
+            self._problem(_defect(task, error), task.name, name)
 
     def _one(self, task: Task, name: str) -> None:
         """One variant on one task, unless it is there already."""
@@ -168,6 +188,7 @@ class _Run:
             model, instruction = self._model(task, name)
         row = self.store.find(task, model, self.config.sample)
         if row is None:
+            self.store.hide(task, model)
             row = self._compute(task, model, name, instruction)
         else:
             self.tracker.kept()
@@ -177,7 +198,11 @@ class _Run:
         self._say(row)
 
     def _model(self, task: Task, name: str) -> tuple[VariantModel, str]:
-        encoder: Encoder = self.shelf.load(name)
+        try:
+            encoder: Encoder = self.shelf.load(name)
+        except InputError:
+            self.unusable.add(name)
+            raise
         asked = self.config.instruct.get(task.name, "")
         wanted = asked or task.instruction
         if self.config.instructions == "own" and not asked:
@@ -189,8 +214,13 @@ class _Run:
         import mteb
 
         started = time.monotonic()
-        made = task.load()
-        different = check_official(made, task.split, task.subset) if task.source in ("hub", "local") else ""
+        try:
+            made = task.load()
+        except InputError:
+            self.broken.add(task.name)
+            raise
+        official = task.source in ("hub", "local")
+        check = check_official(made, task.split, task.subset) if official else DataCheck(DATA[task.source], True)
         sampled = self.config.sample is not None and subsample(made, task.split, task.subset, self.config.sample)
         if isinstance(model, VariantModel):
             model.tracker, model.cancel = self.tracker, self.cancel
@@ -213,7 +243,7 @@ class _Run:
         if score is None or not math.isfinite(score):
             raise InputError(f"{task.name} gives no main score with {name}: its {task.metric} is not a number")
         examples = recorder.examples
-        low, high = score_interval(examples, task.metric, float(score))
+        low, high = score_interval(examples, float(score))
         row = Row(
             variant=name,
             task=task.name,
@@ -225,13 +255,13 @@ class _Run:
             n=len(examples) if examples else None,
             low=low,
             high=high,
-            comparable=not sampled and not different,
-            data=described(task, different, self.config.sample if sampled else None),
+            comparable=check.comparable and not sampled,
+            data=described(task, check, self.config.sample if sampled else None),
             sample=self.config.sample,
             seconds=round(time.monotonic() - started, 2),
             revision=str(model.mteb_model_meta.revision),
             instruction=instruction,
-            notes=task.notes,
+            notes=(*task.notes, *empty_texts(model)),
         )
         self.store.save(task, model, row, result, examples)
         if isinstance(model, VariantModel):
@@ -241,7 +271,7 @@ class _Run:
     def _problem(self, sentence: str, task: str, variant: str = "") -> None:
         self.evaluation.problems.append({"task": task, "variant": variant, "problem": sentence})
         report({"task": task, "variant": variant, "problem": sentence}, self.output)
-        print(f"{task}: {sentence}", file=sys.stderr, flush=True)
+        print(sentence if not task or task in sentence else f"{task}: {sentence}", file=sys.stderr, flush=True)
 
     def _say(self, row: Row) -> None:
         self.tracker.row(row)
@@ -251,23 +281,28 @@ class _Run:
 
     def _write(self) -> None:
         """The table so far."""
+        device, dtype = self.shelf.place()
+        self.evaluation.settings = {**self.evaluation.settings, "device": device, "dtype": dtype}
         with whole_file(self.output / "evaluation.json") as temporary:
             temporary.write_text(json.dumps(self.evaluation.to_json(compare=False), indent=1), encoding="utf-8")
 
 
-def described(task: Task, different: str, sample: int | None) -> str:
-    """Where the data is from, and what follows for the score."""
-    where = {
-        "hub": "official data from the hub",
-        "local": "local copy of the official data",
-        "own": "own data",
-        "built-in": "built in",
-    }[task.source]
-    if different:
-        where = f"{different}; the score is not comparable with the leaderboard"
+DATA = {"own": "own data", "built-in": "built-in data"}
+FROM = {"hub": ", from the hub", "local": ", from local files"}
+
+
+def described(task: Task, check: DataCheck, sample: int | None) -> str:
+    """Where the data is from, and what follows for the score, in one sentence."""
+    said = check.sentence + FROM.get(task.source, "")
     if sample is not None:
-        where += f"; a sample of {sample} examples, not comparable with the leaderboard"
-    return where
+        said += f", a sample of {sample} examples"
+    return said if check.comparable and sample is None else f"{said}; not comparable with the leaderboard"
+
+
+def empty_texts(model: VariantModel | LexicalModel) -> tuple[str, ...]:
+    """A note on texts of no length, if there were any."""
+    count = model.empty if isinstance(model, VariantModel) else 0
+    return (f"{count:,} of the texts are empty",) if count else ()
 
 
 def _defect(task: Task, error: Exception) -> str:

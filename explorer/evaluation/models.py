@@ -13,6 +13,7 @@ import numpy as np
 
 from ..embeddings import Embeddings
 from ..encoder import Encoder, Kind, PooledEncoder, SentenceTransformerEncoder
+from ..errors import Cancelled, InputError
 from ..retrieval import LexicalIndex
 from ..store import Cancel, Progress, content_hash
 from .vectors import TextVectors
@@ -86,14 +87,20 @@ class VariantModel:
         self.cancel: Cancel | None = None
         self.encoded, self.seconds = 0, 0.0
         """Characters encoded, cached ones aside, and the time that took."""
+        self.empty = 0
+        """Texts of no length that came by."""
         self._vectors: dict[str, TextVectors] = {}
 
-    def encode(self, inputs: Any, *, prompt_type: Any = None, **_: Any) -> np.ndarray:
+    def encode(self, inputs: Any, *, task_metadata: Any, prompt_type: Any = None, **_: Any) -> np.ndarray:
         """float32 [n, d]. mteb says which texts are queries and documents; where it says nothing they are alike."""
         kind: Kind | None = None
         if prompt_type is not None:
             kind = "document" if prompt_type.value == "document" else "query"
         texts = texts_of(inputs)
+        empty = sum(not text.strip() for text in texts)
+        if texts and empty == len(texts):
+            raise InputError(f"{task_metadata.name} has no words: all {len(texts):,} texts of one part are empty")
+        self.empty += empty
         store = self._store(kind)
         if self.tracker is not None:
             self.tracker.begin(sum(map(len, texts)))
@@ -144,8 +151,6 @@ def encode_plain(
     encoder: SentenceTransformerEncoder, texts: Sequence[str], progress: Progress | None, cancel: Cancel | None
 ) -> np.ndarray:
     """A sentence-transformers model where texts are neither queries nor documents: its own default prompt applies."""
-    from ..errors import Cancelled
-
     out = np.empty((len(texts), encoder.dimension), np.float32)
     for start in range(0, len(texts), 256):
         if cancel is not None and cancel.is_set():

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FORMAT = "1"
+"""Changed with the fields of `Row` and `Examples`, so that older files are not taken for newer ones."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -74,7 +77,7 @@ class ResultStore:
     def folder(self, task: Task, sample: int | None) -> Path:
         """The folder of a task on its data."""
         version = importlib.metadata.version("mteb")
-        key = content_hash((task.name, task.key, task.split, task.subset, task.metric, str(sample), version))
+        key = content_hash((FORMAT, task.name, task.key, task.split, task.subset, task.metric, str(sample), version))
         return self.output / "by-data" / f"{task.name}-{key[:16]}"
 
     def row_path(self, task: Task, model: VariantModel | LexicalModel, sample: int | None) -> Path:
@@ -115,6 +118,17 @@ class ResultStore:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(row.to_json(), indent=1), encoding="utf-8")
 
+    def hide(self, task: Task, model: VariantModel | LexicalModel) -> None:
+        """Take what is shown of a task away before it is computed anew: it is of other data, or of another sample."""
+        meta = model.mteb_model_meta
+        for where in self._shown:
+            file = where / "results" / meta.model_name_as_path() / str(meta.revision) / f"{task.name}.json"
+            file.unlink(missing_ok=True)
+
+    @property
+    def _shown(self) -> tuple[Path, Path]:
+        return self.output, self.output / "not-comparable"
+
     def show(self, task: Task, model: VariantModel | LexicalModel, row: Row) -> None:
         """Put mteb's result of a row where mteb's own tools look for it."""
         from mteb.cache import ResultCache
@@ -122,5 +136,5 @@ class ResultStore:
         meta = model.mteb_model_meta
         kept = ResultCache(self.folder(task, row.sample)).load_task_result(task.name, meta)
         if kept is not None:
-            where = self.output if row.comparable else self.output / "not-comparable"
-            ResultCache(where).save_to_cache(kept, meta)
+            self.hide(task, model)
+            ResultCache(self._shown[0 if row.comparable else 1]).save_to_cache(kept, meta)
