@@ -88,14 +88,17 @@ class Switched:
         per_head = through_out(p, values).flatten(1, 2)  # [B, heads * L, d]
         in_mlp = per_head @ self.w.T  # [B, heads * L, 8d]
         scores = torch.einsum("hld,bhnd->bhln", p.queries(), keys).float()  # [B, heads, N, L]
+        inner = in_mlp.new_empty(len(states), *self.wz.shape)  # [B, N, 8d], used anew by every setting
         for keep in masks:
             off = ~keep.to(scores.device)
             weights = scores.masked_fill(off, float("-inf")).softmax(-1)
             mixing = weights.permute(0, 2, 1, 3).flatten(2)  # [B, N, heads * L]
+            if int(keep.sum()) == 1:  # all weight on one layer: one mix for all latents
+                mixing = mixing[:, :1]
             x = mixing @ per_head + self.z  # [B, N, d]
             variance = (x - x.mean(-1, keepdim=True)).square().mean(-1, keepdim=True)
             spread = (variance + p.norm_mlp.eps).rsqrt()  # [B, N, 1]
-            inner = torch.baddbmm(self.wz.expand(len(x), -1, -1), mixing, in_mlp)
-            value, gate = torch.addcmul(self.b, inner, spread).chunk(2, dim=-1)
-            hidden = (value * F.gelu(gate)).mean(1).to(p.mlp_out.weight.dtype)
+            torch.add(mixing @ in_mlp, self.wz, out=inner)
+            value, gate = torch.addcmul(self.b, inner, spread, out=inner).chunk(2, dim=-1)
+            hidden = value.mul_(F.gelu(gate)).mean(1).to(p.mlp_out.weight.dtype)
             yield normalize(x.mean(1) + p.mlp_out(hidden).float())

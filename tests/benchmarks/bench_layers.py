@@ -23,6 +23,7 @@ from statistics import median
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the package sets it, which here is imported after torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
