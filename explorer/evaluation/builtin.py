@@ -17,7 +17,7 @@ from ..corpora.library import Library
 from .from_rows import Labelled, classification_task, clustering_task, retrieval_task
 from .tasks import Task
 
-LABEL_SIZE = (20, 200)
+LABEL_SIZE = (40, 100)
 """Labels with fewer texts are left out, of larger ones so many are drawn: modules differ much in size."""
 
 TEST_SHARE = 0.5
@@ -75,13 +75,15 @@ def labelled(corpus: Corpus) -> Labelled:
 
 
 def split(rows: Labelled) -> tuple[Labelled, Labelled]:
-    """Train and test part, label by label."""
+    """Train and test part, label by label; a label with a single text is in neither."""
     chosen, train, test = random.Random(SEED), list[tuple[str, str]](), list[tuple[str, str]]()
     by_label: dict[str, list[str]] = {}
     for text, label in rows:
         by_label.setdefault(label, []).append(text)
     for label, texts in by_label.items():
         texts = list(dict.fromkeys(texts))
+        if len(texts) < 2:
+            continue
         chosen.shuffle(texts)
         cut = max(1, round(TEST_SHARE * len(texts)))
         test += [(text, label) for text in texts[:cut]]

@@ -403,6 +403,9 @@ def stopped_by_signals(cancel: Cancel) -> Iterator[None]:
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """mteb and datasets warn about what we know (names, versions, progress); our own sentences say what matters."""
+    import datasets
+
+    datasets.disable_progress_bars()
     loud = {name: logging.getLogger(name).level for name in ("mteb", "datasets", "huggingface_hub", "sklearn")}
     for name in loud:
         logging.getLogger(name).setLevel(logging.ERROR)

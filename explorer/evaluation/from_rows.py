@@ -71,7 +71,7 @@ def classification_task(
 ) -> Task:
     """Learning labels from a few examples of each (logistic regression on frozen vectors, as mteb does)."""
     labels = sorted({label for _, label in train})
-    _enough(name, labels, train)
+    check_labels(name, train)
     unknown = sorted({label for _, label in test} - set(labels))
     if unknown:
         raise InputError(f"the test part of '{name}' has the label '{unknown[0][:60]}', which its train part lacks")
@@ -116,7 +116,7 @@ def clustering_task(
 ) -> Task:
     """Grouping texts by k-means and comparing the groups with the labels."""
     labels = sorted({label for _, label in rows})
-    _enough(name, labels, rows)
+    check_labels(name, rows)
 
     def load() -> AbsTask:
         from datasets import Dataset, DatasetDict
@@ -184,7 +184,9 @@ def sts_task(
     )
 
 
-def _enough(name: str, labels: list[str], rows: Labelled) -> None:
+def check_labels(name: str, rows: Labelled) -> None:
+    """Raises `InputError` if labels cannot be learned or grouped: fewer than two, or none that two texts share."""
+    labels = {label for _, label in rows}
     if len(labels) < 2:
         raise InputError(f"'{name}' needs at least two different labels; it has {len(labels)}")
     if len(labels) == len(rows):

@@ -11,7 +11,6 @@ import difflib
 import functools
 import io
 import json
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -132,9 +131,6 @@ def _file_parts(folder: Path) -> Iterator[str | bytes]:
 
 
 def _load(kind: type[AbsTask], split: str, subset: str, folder: Path | None, data_dir: Path | None) -> AbsTask:
-    import datasets
-
-    datasets.disable_progress_bars()
     made = kind()
     made.filter_eval_splits([split])
     made.hf_subsets = [subset]
@@ -142,7 +138,6 @@ def _load(kind: type[AbsTask], split: str, subset: str, folder: Path | None, dat
     if folder is not None:
         dataset = {**made.metadata.dataset, "path": str(folder.resolve())}
         made.metadata = made.metadata.model_copy(update={"dataset": dataset})
-    logging.getLogger("datasets").setLevel(logging.ERROR)
     try:
         made.load_data()
     except Exception as error:  # whatever a data set of the world or a loader raises

@@ -19,10 +19,10 @@ from ..corpora.documents import columns_of, find_column
 from ..corpora.formats import READABLE, open_table
 from ..corpora.library import open_anything, safe_name
 from ..corpora.readers import read_corpus
-from ..corpora.rows import Row, Table, as_text, readable, show
+from ..corpora.rows import Row, Table, as_text, readable, show, show_all
 from ..errors import InputError
-from .builtin import SEED, split
-from .from_rows import Labelled, classification_task, clustering_task, retrieval_task, sts_task
+from .builtin import split
+from .from_rows import Labelled, check_labels, classification_task, clustering_task, retrieval_task, sts_task
 from .tasks import Task
 
 Notes = tuple[str, ...]
@@ -101,8 +101,13 @@ def _classification(place: str) -> Task:
         (train, more), (test, notes) = _labelled(_file(place, TRAIN)), _labelled(_file(place, TEST))
         return classification_task(name, train, test, SORT, "own", (*more, *notes))
     rows, notes = _labelled(_file(place, TEST))
-    held_out = "half of the texts of each label are held out for the test, for there is no train part of its own"
-    return classification_task(name, *split(rows), SORT, "own", (*notes, held_out))
+    check_labels(name, rows)
+    train, test = split(rows)
+    notes += ("half of the texts of each label are held out for the test, for there is no train part of its own",)
+    left_out = {label for _, label in rows} - {label for _, label in train}
+    if left_out:
+        notes += (f"labels with a single text were left out: {show_all(sorted(left_out), 5)}",)
+    return classification_task(name, train, test, SORT, "own", notes)
 
 
 def _sts(place: str) -> Task:
@@ -177,6 +182,3 @@ def _number(table: Table, row: Row, column: str) -> float:
     if not math.isfinite(value):
         raise InputError(f"{table.at(row)} has the {column} {show(text)}; it must be a number")
     return value
-
-
-__all__ = ["KINDS", "SEED", "is_own", "own"]
