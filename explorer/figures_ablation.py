@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from .ablation import AblationReport, WhyHere
 from .figures import GREY, plain
-from .figures_layers import CELLS, finished, layer_names, signs
+from .figures_layers import CELLS, SIGN, finished, layer_names, numbers, signs
 from .probe import METRIC, Probe
 from .styles import PALETTE, label, style
 
@@ -22,7 +22,7 @@ def stacked(rows: Sequence[str], layers: int, spacing: float) -> go.Figure:
         type="category", categoryorder="array", categoryarray=layer_names(layers), dtick=1 + layers // 21,
         showgrid=False, fixedrange=True,
     )  # fmt: skip
-    figure.update_xaxes(title="layer", row=len(rows))
+    figure.update_xaxes(title={"text": "layer", "standoff": 6, "font": {"size": 12}}, row=len(rows))
     return figure.update_yaxes(fixedrange=True)
 
 
@@ -52,9 +52,17 @@ def ablation_bars(report: AblationReport, title: str, settings: str) -> go.Figur
     ):
         figure.add_bar(
             x=names, y=values, row=row, col=1, marker={"color": PALETTE[row - 1].colour},
-            text=[f"{v:{form}}" for v in values] if len(names) <= CELLS else None, textposition="outside",
-            cliponaxis=False, hovertemplate=f"layer %{{x}}: %{{y:{form}}}<extra></extra>", **more,
+            text=[f"{v:{form}}" for v in values] if len(names) <= CELLS and row != 2 else None, textposition="outside",
+            cliponaxis=False, **more,
+            hovertemplate=f"layer %{{x}}: %{{y:{SIGN if row == 2 else ''}.4f}}<extra></extra>",
         )  # fmt: skip
+    if len(names) <= CELLS:
+        changes = [-effect for effect in report.effects]
+        ends = [(d.low, d.high) if d else (v, v) for d, v in zip(found, changes, strict=True)]
+        low, high = [e[0] for e in ends], [e[1] for e in ends]
+        figure.add_trace(numbers(changes, low, high), row=2, col=1)
+        room = 0.3 * (max(0, *high) - min(0, *low)) + 1e-3
+        figure.update_yaxes(row=2, range=[min(0, *low) - room, max(0, *high) + room])
     figure.add_hline(y=1 / len(names), row=1, col=1, line={"color": GREY, "dash": "dot"})
     figure.add_hline(y=intact, row=3, col=1, line={"color": GREY, "dash": "dot"})
     c = report.predicts_removed
@@ -99,7 +107,7 @@ def why_here_bars(why: WhyHere, title: str, settings: str) -> go.Figure:
     figure.add_bar(
         x=names, y=changes, row=1, col=1, marker={"color": signs(changes)}, textposition="outside", cliponaxis=False,
         text=[f"{v:+.3f}" for v in changes] if few else None,
-        hovertemplate="without layer %{x}: %{y:+.4f}<extra></extra>",
+        hovertemplate=f"without layer %{{x}}: %{{y:{SIGN}.4f}}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=names, y=[m.rank for m in why.moves], row=2, col=1, mode="markers+text" if few else "markers",
@@ -109,5 +117,6 @@ def why_here_bars(why: WhyHere, title: str, settings: str) -> go.Figure:
     figure.add_hline(y=why.rank, row=2, col=1, line={"color": GREY, "dash": "dot"})
     ranks = [why.rank, *(m.rank for m in why.moves)]
     margin = 0.2 * (max(ranks) - min(ranks)) + 0.5
-    figure.update_yaxes(row=2, range=[max(ranks) + margin, min(ranks) - 2 * margin])
+    told = sorted({min(ranks), why.rank, max(ranks)})
+    figure.update_yaxes(row=2, range=[max(ranks) + margin, min(ranks) - 2 * margin], tickvals=told)
     return finished(figure, plain(title, 80), f"{settings} · {why.candidates} candidates", 440)

@@ -22,6 +22,8 @@ DIVERGING = [[0.0, "#0072B2"], [0.5, "#F7F7F7"], [1.0, "#D55E00"]]
 
 CELLS = 14
 """Up to this many columns and rows the cells hold their numbers."""
+SIGN = "0>+"
+"""A format with a sign; plotly takes it apart where it begins with the sign itself."""
 WORDS_SHOWN = 40
 """Words in view at once; the others are a drag away."""
 TITLE = {"size": 14}
@@ -35,8 +37,10 @@ def layer_names(count: int) -> list[str]:
 def finished(figure: go.Figure, title: str, settings: str, height: int, legend: bool = False) -> go.Figure:
     """Template, title, height and the settings below."""
     figure.update_layout(
-        template=TEMPLATE, height=height, title={"text": title, "font": TITLE}, showlegend=legend,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"}, margin={"b": 84},
+        template=TEMPLATE, height=height, showlegend=legend,
+        title={"text": title, "font": TITLE, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 12}},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        margin={"t": 72 if legend else 48, "b": 84},
     )  # fmt: skip
     caption(figure, settings)
     # Below the axis title by pixels, whatever the height.
@@ -56,7 +60,7 @@ def heat(
     """A heatmap [r, c]; `top` fixes the end of the scale, for figures that stand side by side."""
     r, c = rows.shape
     most = top or float(np.abs(rows).max()) or 1.0
-    signed = "+" if centred else ""
+    signed = SIGN if centred else ""
     return go.Heatmap(
         z=rows, x=list(column_names), y=list(row_names), xgap=1, ygap=1 if r <= 4 * CELLS else 0,
         colorscale=DIVERGING if centred else CIVIDIS, zmin=-most if centred else 0, zmax=most,
@@ -71,10 +75,25 @@ def signs(values: Sequence[float] | np.ndarray) -> list[str]:
     return [str(DIVERGING[2][1] if v > 0 else DIVERGING[0][1]) for v in values]
 
 
+def numbers(values: Sequence[float] | np.ndarray, low: Sequence[float], high: Sequence[float]) -> go.Scatter:
+    """Signed numbers beyond the ends of the error bars, where bars would cross them."""
+    up = [v >= 0 for v in values]
+    return go.Scatter(
+        x=layer_names(len(up)), y=[h if u else l for u, l, h in zip(up, low, high, strict=True)], mode="text",
+        text=[f"{v:+.3f}" for v in values], textposition=["top center" if u else "bottom center" for u in up],
+        hoverinfo="skip", showlegend=False, cliponaxis=False,
+    )  # fmt: skip
+
+
 def layer_axes(figure: go.Figure, count: int, vertical: str = "") -> go.Figure:
     """Layers along x as categories, at most some twenty of them named; rows from the top."""
     figure.update_xaxes(
-        title="layer", type="category", dtick=1 + count // 21, showgrid=False, fixedrange=True, tickangle=0
+        title={"text": "layer", "standoff": 6, "font": {"size": 12}},
+        type="category",
+        dtick=1 + count // 21,
+        showgrid=False,
+        fixedrange=True,
+        tickangle=0,
     )
     figure.update_yaxes(title=vertical, showgrid=False, fixedrange=True, automargin=True)
     return figure
@@ -83,10 +102,16 @@ def layer_axes(figure: go.Figure, count: int, vertical: str = "") -> go.Figure:
 # ------------------------------------------------------------------------------------------------------------- weights
 
 
+def with_mean(heads: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Heads [h, n] with their mean as the last row, and the names; fixed weights, which have no heads, as one row."""
+    if len(heads) == 1:
+        return mean[None], ["weight"]
+    return np.vstack([heads, mean]), [*(f"head {h}" for h in range(1, len(heads) + 1)), "mean"]
+
+
 def heads_heatmap(weights: Weights, title: str, settings: str, top: float | None = None) -> go.Figure:
     """Heads x layers, with the mean as the last row."""
-    rows = np.vstack([weights.heads, weights.mean])
-    names = [*(f"head {h}" for h in range(1, len(rows))), "mean"]
+    rows, names = with_mean(weights.heads, weights.mean)
     n = rows.shape[1]
     figure = go.Figure(heat(rows, names, layer_names(n), of="layer", top=top))
     layer_axes(figure, n).update_yaxes(autorange="reversed")
@@ -107,11 +132,14 @@ def latents_heatmap(
     for end in ends[:-1]:
         figure.add_hline(y=end - 0.5, line={"color": GREY, "width": 1})
     layer_axes(figure, n)
-    numbers = range(1, len(ends) + 1) if group is None else [group]
+    shown = range(1, len(ends) + 1) if group is None else [group]
     figure.update_yaxes(
         autorange="reversed", tickmode="array",
         tickvals=[names[int((s + e - 1) // 2)] for s, e in zip(starts, ends, strict=True)],
-        ticktext=[f"group {g}: {e - s}" for g, s, e in zip(numbers, starts, ends, strict=True)],
+        ticktext=[  # a group of few among many has no room for a name
+            f"group {g}: {e - s}" if 30 * (e - s) >= len(order) else ""
+            for g, s, e in zip(shown, starts, ends, strict=True)
+        ],
     )  # fmt: skip
     return finished(figure, plain(title, 80), settings, 460)
 
@@ -141,7 +169,9 @@ def weight_bars(means: Mapping[str, np.ndarray], title: str, settings: str) -> g
             text=[f"{v:.2f}" for v in mean] if n * len(means) <= 2 * CELLS else None, textposition="outside",
             cliponaxis=False, hovertemplate="layer %{x}: %{y:.4f}<extra>" + plain(name, 40) + "</extra>",
         )  # fmt: skip
-    figure.add_hline(y=1 / n, line={"color": GREY, "dash": "dot"}, annotation_text=f"uniform 1/{n}")
+    figure.add_hline(
+        y=1 / n, line={"color": GREY, "dash": "dot"}, annotation_text=f"uniform 1/{n}", annotation_position="top left"
+    )
     layer_axes(figure, n, "mean attention weight").update_yaxes(rangemode="tozero", showgrid=True)
     return finished(figure, plain(title, 80), settings, 340, legend=len(means) > 1)
 
@@ -149,14 +179,14 @@ def weight_bars(means: Mapping[str, np.ndarray], title: str, settings: str) -> g
 def pattern(look: Style) -> dict[str, str]:
     """A fill for bars of several series: colour never stands alone."""
     shapes = ("", "/", "x", ".", "-", "|", "\\", "+")
-    return {"shape": shapes[PALETTE.index(look)], "fgcolor": "rgba(255,255,255,0.7)"}
+    return {"shape": shapes[PALETTE.index(look)], "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.55)"}
 
 
 def tokens_heatmap(reading: Reading, title: str, settings: str) -> go.Figure:
     """Heads x words, with the mean as the last row; prompt, special and end tokens carry their role."""
     spelling = reading.spelling
-    rows = spelling.join(np.vstack([reading.tokens.heads, reading.tokens.mean]))
-    names = [*(f"head {h}" for h in range(1, len(rows))), "mean"]
+    both, names = with_mean(reading.tokens.heads, reading.tokens.mean)
+    rows = spelling.join(both)
     roles = ["" if w.role == "text" else f" ({w.role})" for w in spelling.words]
     words = [plain(w.text, 18) + r for w, r in zip(spelling.words, roles, strict=True)]
     figure = go.Figure(heat(rows, names, list(range(len(words))), of="word"))  # type: ignore[arg-type]
@@ -168,7 +198,7 @@ def tokens_heatmap(reading: Reading, title: str, settings: str) -> go.Figure:
         tickmode="array", tickvals=list(range(len(words))), ticktext=words, tickangle=-50, showgrid=False,
         range=[-0.5, min(len(words), WORDS_SHOWN) - 0.5], automargin=True,
     )  # fmt: skip
-    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", showgrid=False, fixedrange=True, automargin=True)
     figure.update_layout(dragmode="pan")
     finished(figure, plain(title, 80), settings, 400)
     figure.layout.annotations[-1].update(yshift=-112)
@@ -176,7 +206,7 @@ def tokens_heatmap(reading: Reading, title: str, settings: str) -> go.Figure:
 
 
 def contribution_bars(reading: Reading, title: str, settings: str) -> go.Figure:
-    """Weight, norm-based contribution and share along the output of each layer or word, side by side."""
+    """Weight, norm-based contribution and part along the output of each layer or word, all as shares, side by side."""
     assert reading.contributions is not None
     c = reading.contributions
     if reading.over == "layers":
@@ -186,7 +216,7 @@ def contribution_bars(reading: Reading, title: str, settings: str) -> go.Figure:
         names = [f"{i}: {plain(w.text, 14)}" for i, w in enumerate(reading.spelling.words)]
         series = tuple(reading.spelling.join(s) for s in (reading.tokens.mean, c.share, c.along))  # type: ignore[assignment]
     figure = go.Figure()
-    titles = ("attention weight", "contribution (share of norms)", "along the output (share, may be negative)")
+    titles = ("attention weight", "contribution", "along the output")
     for name, values, look in zip(titles, series, PALETTE, strict=False):
         figure.add_bar(
             x=names, y=values, name=name, marker={"color": look.colour, "pattern": pattern(look)},
@@ -225,7 +255,9 @@ def weight_boxes(samples: Sequence[WeightSample], title: str, settings: str) -> 
             x=layer_names(n), y=samples[0].quantiles[4], text=[f"{m:.2f}" for m in samples[0].quantiles[2]],
             mode="text", textposition="top center", hoverinfo="skip", showlegend=False, cliponaxis=False,
         )  # fmt: skip
-    figure.add_hline(y=1 / n, line={"color": GREY, "dash": "dot"}, annotation_text=f"uniform 1/{n}")
+    figure.add_hline(
+        y=1 / n, line={"color": GREY, "dash": "dot"}, annotation_text=f"uniform 1/{n}", annotation_position="top left"
+    )
     layer_axes(figure, n, "weight (median, quartiles)").update_yaxes(rangemode="tozero", showgrid=True)
     figure.update_layout(boxmode="group")
     return finished(figure, plain(title, 80), settings, 380, legend=True)
@@ -233,8 +265,7 @@ def weight_boxes(samples: Sequence[WeightSample], title: str, settings: str) -> 
 
 def difference_heatmap(mean: np.ndarray, heads: np.ndarray | None, title: str, settings: str) -> go.Figure:
     """a minus b, heads x layers and the mean, around zero; the mean alone where heads do not correspond."""
-    rows = mean[None] if heads is None else np.vstack([heads, mean])
-    names = [*(f"head {h}" for h in range(1, len(rows))), "mean"]
+    rows, names = (mean[None], ["mean"]) if heads is None else with_mean(heads, mean)
     n = rows.shape[1]
     figure = go.Figure(heat(rows, names, layer_names(n), of="layer", centred=True))
     layer_axes(figure, n).update_yaxes(autorange="reversed")
@@ -251,9 +282,10 @@ def contrast_bars(contrast: Contrast, title: str, settings: str) -> go.Figure:
             "type": "data", "array": contrast.high - contrast.mean, "arrayminus": contrast.mean - contrast.low,
             "color": GREY,
         },
-        text=[f"{v:+.3f}" for v in contrast.mean] if n <= CELLS else None, textposition="outside", cliponaxis=False,
-        hovertemplate="layer %{x}: %{y:+.4f}<extra></extra>",
+        hovertemplate=f"layer %{{x}}: %{{y:{SIGN}.4f}}<extra></extra>",
     )  # fmt: skip
+    if n <= CELLS:
+        figure.add_trace(numbers(contrast.mean, contrast.low.tolist(), contrast.high.tolist()))
     a, b = plain(contrast.a, 24), plain(contrast.b, 24)
     layer_axes(figure, n, f"{a} minus {b}").update_yaxes(showgrid=True, zeroline=True, zerolinecolor=GREY)
     texts = f"{contrast.texts[0]:,} and {contrast.texts[1]:,} texts"

@@ -120,7 +120,7 @@ def test_ablation_beside_weights(lab):
     report = lab.ablate(MULTI, corpus())
     figure = ablation.ablation_bars(report, "ablation", SET)
     fits(figure, 620)
-    weights, changes, alone = (list(bar.y) for bar in figure.data)
+    weights, changes, alone = (list(trace.y) for trace in figure.data if trace.type == "bar")
     assert weights == [e.weight for e in report.layers]
     assert changes == pytest.approx([-e for e in report.effects])
     assert alone == [e.alone.mean("nDCG") for e in report.layers]
