@@ -229,7 +229,7 @@ def run_import(options: argparse.Namespace) -> dict[str, Any]:
 
 def add_layers(commands: Any) -> None:
     """`layers`: what a variant reads, and whether it matters."""
-    from .layers_command import add_options
+    from .layers.command import add_options
 
     parser = commands.add_parser("layers", help="what a variant reads of a text or a corpus, and whether it matters")
     add_options(parser)
@@ -239,13 +239,13 @@ def add_layers(commands: Any) -> None:
 
 
 def run_layers(options: argparse.Namespace) -> dict[str, Any]:
-    from .layers_command import run
+    from .layers.command import run
 
     return run(options, make_shelf(options))
 
 
 def print_layers(result: dict[str, Any]) -> None:
-    from .layers_command import show
+    from .layers.command import show
 
     show(result)
 

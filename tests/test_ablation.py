@@ -11,19 +11,19 @@ import torch
 from reading import TEXTS, Shelf, corpus, encoder
 from scipy import stats
 
-from explorer import layer_states
-from explorer.ablation import Ablation, rank_correlation
 from explorer.backbone import Backbone
 from explorer.comparison import Comparer
 from explorer.corpora import Corpus, Document
 from explorer.errors import Cancelled, InputError
-from explorer.layer_lab import LayerLab
-from explorer.layer_states import LayerStates
+from explorer.layers import states
+from explorer.layers.ablation import Ablation, rank_correlation
+from explorer.layers.lab import LayerLab
+from explorer.layers.probe import judged_queries, retrieval_quality, unit
+from explorer.layers.states import LayerStates
+from explorer.layers.switching import Switched
 from explorer.measures import quality
 from explorer.pooling import CrossAttentionPooler, PoolerConfig
-from explorer.probe import judged_queries, retrieval_quality, unit
 from explorer.retrieval import Hit
-from explorer.switching import Switched
 
 MULTI = "multi-layer-bidirectional"
 MULTIS = (MULTI, "multi-layer-causal")
@@ -107,7 +107,7 @@ def test_both_orders_of_the_arithmetic_agree(latents, heads, layers, monkeypatch
         monkeypatch.setattr(Switched, "folds", lambda self, settings, fold=fold: fold)
         both.append(Switched(pooler).vectors(states, keeps))
     np.testing.assert_allclose(*both, atol=2e-6)
-    monkeypatch.setattr("explorer.switching.CHUNK_BYTES", 1)  # one text at a time
+    monkeypatch.setattr("explorer.layers.switching.CHUNK_BYTES", 1)  # one text at a time
     np.testing.assert_allclose(Switched(pooler).vectors(states, keeps), both[0], atol=2e-6)
 
 
@@ -148,7 +148,7 @@ def test_states_are_kept_apart_by_variant_and_by_what_stands_for_a_layer():
 
 
 def test_a_corpus_whose_states_are_too_many_is_refused(monkeypatch):
-    monkeypatch.setattr(layer_states, "LARGEST", 10 * 4 * 3 * 32)
+    monkeypatch.setattr(states, "LARGEST", 10 * 4 * 3 * 32)
     with pytest.raises(InputError, match="smaller corpus, up to 10 documents"):
         LayerStates().documents(encoder(MULTI), corpus())
 

@@ -2,7 +2,9 @@
 
 from explorer.comparison import Comparison
 from explorer.corpora import Corpus, Document
-from explorer.figures import bump_chart, layer_drift, plain, training_curves
+from explorer.figures.base import plain
+from explorer.figures.compare import bump_chart
+from explorer.figures.training import layer_drift, training_curves
 from explorer.retrieval import Hit
 
 CORPUS = Corpus("tiny", (Document("a", "x", title="<b>bold</b>"), Document("b", "y"), Document("c", "z")))

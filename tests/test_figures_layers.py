@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from reading import Shelf, corpus, encoder
 
-from explorer import figures_ablation as ablation
-from explorer import figures_layers as figures
 from explorer.comparison import Comparer
-from explorer.corpus_weights import contrast
-from explorer.layer_lab import LayerLab
-from explorer.layers import Weights, difference, read
+from explorer.figures import ablation
+from explorer.figures import layers as figures
+from explorer.layers.lab import LayerLab
+from explorer.layers.reading import Weights, difference, read
+from explorer.layers.samples import contrast
 from explorer.styles import style
 
 MULTI, TEXT, SET = "multi-layer-bidirectional", "the red fox <b>sleeps</b>", "corpus words"

@@ -10,15 +10,15 @@ import torch
 from reading import backbone, corpus, encoder
 from tiny import ARCHITECTURES
 
-from explorer.contributions import contribution_vectors, contributions_of, through_out
-from explorer.corpus_weights import contrast, sample_weights
 from explorer.designs import DESIGNS
 from explorer.errors import InputError
-from explorer.latent_groups import group_latents
-from explorer.layer_states import LayerStates
-from explorer.layers import Weights, check_layers, difference, read
+from explorer.layers.contributions import contribution_vectors, contributions_of, through_out
+from explorer.layers.latents import group_latents
+from explorer.layers.reading import Weights, check_layers, difference, read
+from explorer.layers.samples import contrast, sample_weights
+from explorer.layers.states import LayerStates
+from explorer.layers.words import spell
 from explorer.pooling import CrossAttentionPooler, PoolerConfig
-from explorer.words import spell
 
 MULTI = "multi-layer-bidirectional"
 TEXT = "the red fox sleeps, unbelievably"

@@ -185,7 +185,7 @@ def example_updates(services: Services, corpus: str) -> list[Any]:
 
 def show_search(services: Services, asked: Asked, session: str) -> Iterator[tuple[Any, ...]]:
     """Updates of (status, columns, agreement, figure, code, machine) while a search runs and when it is done."""
-    from ..figures import bump_chart
+    from ..figures.compare import bump_chart
 
     skip = gr.skip()
     cancel = services.begin(session)
@@ -261,7 +261,7 @@ def judged(services: Services, query: str, corpus_name: str, data: Mapping[str, 
 
 def _wire_downloads(services: Services, buttons: download_buttons.Downloads, inputs: list[Any]) -> None:
     """CSV, TREC zip and figure of the one query, with the names shown even when the page is blind."""
-    from ..figures import bump_chart
+    from ..figures.compare import bump_chart
 
     def view(*values: Any) -> Comparison:
         asked = Asked(*values)

@@ -322,7 +322,7 @@ def run_action(services: Services, action: str, chosen: str | None) -> str:
 
 def show_run(services: Services, chosen: str | None, drawn: Drawn) -> tuple[Any, ...]:
     """Updates of the right side. Plots are drawn anew only when there is something new, and not every second."""
-    from ..figures import layer_drift, training_curves
+    from ..figures.training import layer_drift, training_curves
 
     runs = runs_of(services)
     choices = listed(runs)
@@ -403,7 +403,7 @@ def before_and_after(services: Services, chosen: str | None, corpus_name: str, q
 
 def overlaid(services: Services, ids: Sequence[str]) -> tuple[Any, str]:
     """Loss and dev curves of several runs in one figure, and a table of the options in which they differ."""
-    from ..figures import training_curves
+    from ..figures.training import training_curves
 
     try:
         runs = [services.runs.get(id) for id in ids]

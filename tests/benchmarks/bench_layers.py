@@ -29,13 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 import torch
 
-from explorer.ablation import Ablation
 from explorer.backbone import Backbone
 from explorer.corpora import BUILT_IN
 from explorer.designs import design
 from explorer.encoder import PooledEncoder, TextSettings
-from explorer.layer_states import LayerStates
-from explorer.layers import read
+from explorer.layers.ablation import Ablation
+from explorer.layers.reading import read
+from explorer.layers.states import LayerStates
 from explorer.pooling import build_pooler
 
 QUERY = "delete a folder and everything in it"

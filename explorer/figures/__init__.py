@@ -1,0 +1,1 @@
+"""Arrays and results -> plotly figures, one file a tab. Only this package imports plotly."""

@@ -1,0 +1,104 @@
+"""How good would each layer be on its own? Retrieval with every layer's own vector, on a judged corpus.
+
+The paper's motivation: what a text is about is not best readable from the last layer alone. No pooler takes part; a
+layer's vector is its end token's state or the mean of its tokens', of unit length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..comparison import has_relevant
+from ..corpora import Corpus
+from ..designs import States
+from ..errors import Cancelled, InputError
+from ..measures import QueryScores, quality
+from ..retrieval import DenseIndex, hits
+from ..store import Cancel, Progress
+
+METRIC = "nDCG"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Measures of every layer's own vector, layer 1 first, and of the variant as it is."""
+
+    variant: str
+    corpus: str
+    read: States
+    documents: int
+    scores: tuple[QueryScores, ...]
+    own: QueryScores
+
+    @property
+    def ndcg(self) -> list[float]:
+        """nDCG@k of each layer, mean over the queries."""
+        return [scores.mean(METRIC) for scores in self.scores]
+
+    @property
+    def best(self) -> int:
+        """The layer with the highest nDCG@k, the lowest such one where several have it."""
+        return int(np.argmax(self.ndcg)) + 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "variant": self.variant,
+            "corpus": self.corpus,
+            "documents": self.documents,
+            "queries": self.own.n,
+            "read": self.read,
+            "metric": f"{METRIC}@{self.own.k}",
+            "layers": list(range(1, len(self.scores) + 1)),
+            "scores": self.ndcg,
+            "variant_score": self.own.mean(METRIC),
+            "best": self.best,
+        }
+
+
+def judged_queries(corpus: Corpus) -> dict[str, str]:
+    """The queries with a relevant document, id -> text. Raises `InputError` if there are none."""
+    judged = {q: text for q, text in corpus.queries.items() if has_relevant(corpus.qrels.get(q, {})) and text.strip()}
+    if not judged:
+        raise InputError(
+            f"corpus '{corpus.name}' has no judged queries, without which quality cannot be told: judge some in Compare"
+        )
+    return judged
+
+
+def retrieval_quality(
+    documents: np.ndarray, queries: np.ndarray, corpus: Corpus, judged: Mapping[str, str], k: int
+) -> QueryScores:
+    """Measures of unit vectors: documents [n, d], queries [q, d] in the order of `judged`."""
+    found = DenseIndex(documents).search(queries, k)
+    ranked = [hits(scores, rows, corpus.ids) for scores, rows in zip(*found, strict=True)]
+    return quality(dict(zip(judged, ranked, strict=True)), {q: corpus.qrels[q] for q in judged}, k)
+
+
+def probe_layers(
+    documents: np.ndarray,
+    queries: np.ndarray,
+    corpus: Corpus,
+    judged: Mapping[str, str],
+    k: int = 10,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> tuple[QueryScores, ...]:
+    """Measures of each layer from states: documents [n, L, d], queries [q, L, d]. Raises `Cancelled`."""
+    layers = documents.shape[1]
+    scores = []
+    for i in range(layers):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled(f"stopped after {i} of {layers} layers")
+        scores.append(retrieval_quality(unit(documents[:, i]), unit(queries[:, i]), corpus, judged, k))
+        if progress is not None:
+            progress(i + 1, layers)
+    return tuple(scores)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows [m, d] with length one, contiguous."""
+    return np.ascontiguousarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

@@ -1,0 +1,102 @@
+"""One state a layer of every text, kept on disk: what ablations and probes work on, so the backbone runs once.
+
+    states = LayerStates().documents(encoder, corpus)     # float32 [n, L, d]
+
+The state of a layer is its end token or the mean of its tokens, as the design's attention has it (`summary`). Whatever
+makes the vectors of `embeddings.py` sound (keys of content hashes, whole files, one computation at a time, progress,
+an early stop) holds here too: the states are stored as the vectors of an encoder whose pooler lays them end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..corpora import Corpus
+from ..designs import States
+from ..embeddings import Embeddings
+from ..encoder import Kind, PooledEncoder
+from ..errors import InputError
+from ..store import Cancel, Progress, content_hash
+
+LARGEST = 2 << 30
+"""Bytes of states at most: they are held in memory."""
+
+SUMMARIES: tuple[States, ...] = ("layer-eos", "layer-means")
+
+
+def summary(encoder: PooledEncoder) -> States:
+    """How a layer becomes one state: as the pooler reads it, and for other poolers as a multi-layer one would."""
+    if encoder.design.pooling == "eos":
+        return "layer-eos"
+    if encoder.design.pooling == "mean":
+        return "layer-means"
+    return "layer-eos" if encoder.design.attention == "causal" else "layer-means"
+
+
+class StatesEncoder(PooledEncoder):
+    """A variant without its pooler: its "vector" is the states of all layers, laid end to end [L * d]."""
+
+    def __init__(self, encoder: PooledEncoder, read: States) -> None:
+        self.__dict__.update(encoder.__dict__)
+        self.whole = encoder
+        self.read = read
+        self.layers, self.width = encoder.backbone.layers, encoder.backbone.width
+        self.dimension = self.layers * self.width
+
+    def key(self, kind: Kind) -> str:
+        return content_hash((self.whole.key(kind), "states", self.read))
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.whole._closed:
+            raise InputError(f"'{self.name}' was unloaded; load it again")
+        states, _ = self.backbone.states(
+            ids, mask, attention=self.design.attention, read=self.read, adapter=self.adapter
+        )
+        return states.flatten(1)
+
+    def close(self) -> None:
+        """The encoder it was made of is closed by whoever made that."""
+
+    def save(self, folder: Any, half: bool = False, **record: Any) -> None:
+        raise TypeError("what has no pooler is not saved")
+
+
+class LayerStates:
+    """The cache of states. Thread-safe."""
+
+    def __init__(self, embeddings: Embeddings | None = None) -> None:
+        self._stored = embeddings or Embeddings()
+
+    def documents(
+        self,
+        encoder: PooledEncoder,
+        corpus: Corpus,
+        read: States | None = None,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+    ) -> np.ndarray:
+        """float32 [n, L, d] of a corpus in order. Raises `Cancelled`, and `InputError` if they are too many to hold."""
+        plain = StatesEncoder(encoder, read or summary(encoder))
+        size = 4 * len(corpus) * plain.dimension
+        if size > LARGEST:
+            raise InputError(
+                f"the states of {plain.layers} layers for {len(corpus):,} documents take {size / 1e9:.1f} GB, "
+                f"more than {LARGEST / 1e9:.1f}; choose a smaller corpus, up to "
+                f"{LARGEST // (4 * plain.dimension):,} documents with this backbone"
+            )
+        flat = self._stored.documents(plain, corpus, progress, cancel)
+        return flat.reshape(len(corpus), plain.layers, plain.width)
+
+    def is_stored(self, encoder: PooledEncoder, corpus: Corpus, read: States | None = None) -> bool:
+        """Whether `documents` would answer from disk."""
+        return self._stored.path(StatesEncoder(encoder, read or summary(encoder)), corpus).is_file()
+
+    @staticmethod
+    def queries(encoder: PooledEncoder, texts: Sequence[str], read: States | None = None) -> np.ndarray:
+        """float32 [q, L, d] of query texts."""
+        plain = StatesEncoder(encoder, read or summary(encoder))
+        return plain.encode(texts, kind="query").reshape(len(texts), plain.layers, plain.width)

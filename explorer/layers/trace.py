@@ -1,0 +1,119 @@
+"""One text's way through a pooler, step by step: what happens, its formula, the shape and the norms it leaves.
+
+steps = trace(pooler, states, tokens=12)   # states [n, d] of one text
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..designs import States
+from ..pooling import CrossAttentionPooler, Pooler, normalize
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `norms` has one number for each of `per` ("layer", "token", "latent"), or one in all ("")."""
+
+    name: str
+    formula: str
+    shape: tuple[int, ...]
+    norms: tuple[float, ...] = ()
+    per: str = ""
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "formula": self.formula,
+            "shape": list(self.shape),
+            "norms": list(self.norms),
+            "per": self.per,
+            "note": self.note,
+        }
+
+
+SUMMARY: dict[States, tuple[str, str]] = {
+    "tokens": ("state of every token in the last layer", "H = layer L"),
+    "layer-eos": ("state of the end token in every layer", "H_i = layer i at the end token"),
+    "layer-means": ("mean over the tokens in every layer", "H_i = mean of layer i over the tokens"),
+}
+
+
+def norms(rows: Tensor) -> tuple[float, ...]:
+    """Length of each row [..., d]."""
+    return tuple(rows.float().norm(dim=-1).flatten().tolist())
+
+
+@torch.inference_mode()
+def trace(pooler: Pooler, states: Tensor, tokens: int, read: States, note: str = "") -> list[Step]:
+    """The steps of one text from `states` [n, d]; `note` goes to the states (the final norm, where there is one)."""
+    per = "token" if read == "tokens" else "layer"
+    what, formula = SUMMARY[read]
+    steps = [
+        Step("tokens", "text → tokens, end token last", (tokens,)),
+        Step(what, formula, tuple(states.shape), norms(states), per, note),
+    ]
+    rest = _learned if isinstance(pooler, CrossAttentionPooler) else _fixed
+    return [*steps, *rest(pooler, states, per)]  # type: ignore[arg-type]
+
+
+def _fixed(pooler: Pooler, states: Tensor, per: str) -> list[Step]:
+    vector, weights = pooler(states[None], return_weights=True)
+    mixed = weights[0, 0, 0] @ states.float()
+    return [
+        Step("fixed weights", "w, the same for every text of this length", (len(states),)),
+        Step("mix", f"sum of w_i H_i over every {per} i", tuple(mixed.shape), norms(mixed[None])),
+        _vector(vector),
+    ]
+
+
+def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Step]:
+    states = states.to(pooler.latents.dtype)
+    steps = []
+    summed, name = states, "H"
+    if pooler.layer_matrix is not None:
+        summed, name = states + pooler.layer_matrix, "H + E"
+        steps.append(Step("plus the layer matrix", "H + E", tuple(summed.shape), norms(summed), per))
+    keys, values = pooler.keys_values(states[None])  # [1, heads, n, head_dim]
+    queries = pooler.queries()
+    weights = pooler.attention(keys, None)
+    mixed = pooler.mix(weights, values)[0]  # [N, d]
+    x = mixed + pooler.latents
+    value, gate = pooler.mlp_in(pooler.norm_mlp(x)).chunk(2, dim=-1)
+    added = pooler.mlp_out(value * F.gelu(gate))
+    mean = (x + added).mean(0)
+    return [
+        *steps,
+        Step("normalized states", f"LN_h({name})", tuple(summed.shape), norms(pooler.norm_states(summed)), per),
+        Step("keys", f"K = LN_h({name}) W_k", tuple(keys[0].shape), _over_heads(keys), per),
+        Step("values", f"V = LN_h({name}) W_v", tuple(values[0].shape), _over_heads(values), per),
+        Step(
+            "queries of the latents",
+            "Q = LN_z(Z) W_q / √head_dim",
+            tuple(queries.shape),
+            _over_heads(queries[None]),
+            "latent",
+            "they hold no text: the same for every text",
+        ),
+        Step("weights", "A = softmax(Q Kᵀ)", tuple(weights[0].shape), note="a distribution a head and latent: sum 1"),
+        Step("mix", "concat_heads(A V) W_o", tuple(mixed.shape), norms(mixed), "latent"),
+        Step("plus the latents", "X = mix + Z", tuple(x.shape), norms(x), "latent"),
+        Step("MLP", "W_2(a ⊙ gelu(g)) + b_2, added to X", tuple(added.shape), norms(added), "latent"),
+        Step("mean over the latents", "mean of X", tuple(mean.shape), norms(mean[None])),
+        _vector(normalize(mean[None])),
+    ]
+
+
+def _over_heads(rows: Tensor) -> tuple[float, ...]:
+    """Length of each row [1, heads, n, head_dim] with its heads side by side."""
+    return tuple(rows[0].float().square().sum((0, 2)).sqrt().tolist())
+
+
+def _vector(vector: Tensor) -> Step:
+    return Step("vector", "e = mean / |mean|", (vector.shape[-1],), norms(vector), note="compared by cosine")
