@@ -23,6 +23,7 @@ from explorer.evaluation import engine
 from explorer.evaluation.builtin import BUILT_IN
 from explorer.evaluation.engine import EvaluationConfig, evaluate
 from explorer.evaluation.models import model_name
+from explorer.evaluation.results import Evaluation
 from explorer.measures import quality
 from explorer.retrieval import DenseIndex, hits
 from explorer.variants import Shelf
@@ -130,6 +131,25 @@ def test_retrieval_is_our_own_ndcg(home, shelf, beir, tmp_path):
     assert done.rows["bm25"]["library-retrieval"].n == 25
 
 
+def test_a_sentence_transformers_model_uses_its_own_prompts(home, pairs, beir, model_folder, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+
+    modules = [Transformer(str(model_folder)), Pooling(tiny.WIDTH, "mean")]
+    model = SentenceTransformer(modules=modules, prompts={"query": "find: ", "document": "read: "}, device="cpu")
+    model.save(str(tmp_path / "theirs"))
+    name = str(tmp_path / "theirs")
+    done = evaluate(
+        Shelf("cpu", "float32", contenders=[name]), config(pairs, beir, variants=(name,)), tmp_path / "out", quiet=True
+    )
+    plain = mteb.evaluate(model, done.tasks["similar-sts"].load(), cache=None, co2_tracker=False)
+    assert done.rows[name]["similar-sts"].main_score == pytest.approx(plain.task_results[0].get_score(), abs=1e-5)
+    search = mteb.evaluate(model, done.tasks["library-retrieval"].load(), cache=None, co2_tracker=False)
+    assert done.rows[name]["library-retrieval"].main_score == pytest.approx(
+        search.task_results[0].get_score(), abs=1e-5
+    )
+
+
 def test_labelled_texts(home, shelf, labelled, tmp_path):
     done = evaluate(shelf, config(f"classification:{labelled}", f"clustering:{labelled}"), tmp_path / "out", quiet=True)
     rows = done.rows[MEAN]
@@ -183,6 +203,21 @@ def test_same_weights_under_two_names_share_no_results(home, model_folder, pairs
     assert one.revision == two.revision
     assert one.main_score == two.main_score
     assert len(list(out.glob("results/*/*/similar-sts.json"))) == 2
+
+
+def test_a_finished_evaluation_opens_without_computing(home, shelf, pairs, beir, counted, tmp_path):
+    done = evaluate(shelf, config(pairs, beir, variants=(MEAN, EOS)), tmp_path / "out", quiet=True)
+    counted.clear()
+    opened = Evaluation.load(tmp_path / "out")
+    assert opened.table() == done.table()
+    assert opened.worst(EOS, "library-retrieval") == done.worst(EOS, "library-retrieval")
+    assert opened.to_json() == done.to_json()
+    assert not counted
+    with pytest.raises(InputError, match="holds no evaluation"):
+        Evaluation.load(tmp_path)
+    (tmp_path / "out" / "evaluation.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="damaged"):
+        Evaluation.load(tmp_path / "out")
 
 
 def test_model_names_never_collide():

@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser, names: Any) -> None:
 def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
     """The document of `evaluate --json`."""
     if options.list_tasks:
-        return list_tasks(options)
+        return list_tasks(options, shelf)
     from .builtin import BUILT_IN
     from .engine import EvaluationConfig, evaluate
     from .exports import EXPORTS, export
@@ -85,15 +85,18 @@ def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
     return document
 
 
-def list_tasks(options: argparse.Namespace) -> dict[str, Any]:
-    """Tasks to choose from."""
+def list_tasks(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
+    """Tasks to choose from; with --variants the seconds of encoding with all of these."""
     from .catalogue import QUICK, built_in_tasks, official_tasks, quick_menu
+    from .estimates import seconds_of
 
     data_dir = Path(options.data_dir) if options.data_dir else None
     built_in = [] if options.type or options.language else built_in_tasks()
     tasks = [*built_in, *official_tasks(options.type, options.language, data_dir)]
+    seconds = seconds_of(tasks, speeds_of(shelf, options.variants), options.sample) if options.variants else {}
+    more = {task.name: {"seconds": round(seconds[task.name], 1)} if seconds else {} for task in tasks}
     return {
-        "tasks": [task.to_json() for task in tasks],
+        "tasks": [{**task.to_json(), **more[task.name]} for task in tasks],
         "quick": {kind: list(of) for kind, of in QUICK.items()},
         "preselected": quick_menu(data_dir),
     }
@@ -101,21 +104,28 @@ def list_tasks(options: argparse.Namespace) -> dict[str, Any]:
 
 def estimate(shelf: Shelf, config: Any) -> dict[str, Any]:
     """How long encoding would take, by speeds measured here."""
-    from .estimates import measure_speed, seconds_of
+    from .estimates import seconds_of
     from .tasks import make_tasks
 
     tasks, problems = make_tasks(config.tasks, config.data_dir)
     if not tasks:
         raise InputError(next(iter(problems.values())))
-    dense = [shelf.find(name).name for name in config.variants if shelf.find(name).source != "lexical"]
-    speeds = {name: measure_speed(shelf.load(name)) for name in dense}
-    seconds = seconds_of(list(tasks.values()), speeds)
+    speeds = speeds_of(shelf, config.variants)
+    seconds = seconds_of(list(tasks.values()), speeds, config.sample)
     return {
         "seconds": round(sum(seconds.values()), 1),
         "tasks": {name: {**tasks[name].to_json(), "seconds": round(s, 1)} for name, s in seconds.items()},
         "characters_per_second": {name: round(speed) for name, speed in speeds.items()},
         "problems": problems,
     }
+
+
+def speeds_of(shelf: Shelf, variants: Sequence[str]) -> dict[str, float]:
+    """Characters a second of each variant on this machine; BM25 encodes nothing."""
+    from .estimates import measure_speed
+
+    dense = [shelf.find(name).name for name in variants if shelf.find(name).source != "lexical"]
+    return {name: measure_speed(shelf.load(name)) for name in dense}
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ from ..errors import Cancelled, InputError
 from ..progress import report
 from ..store import Cancel, whole_file
 from ..variants import Shelf
-from .estimates import default_work, remember_speed
+from .estimates import remember_speed, work_of
 from .examples import Recorder
 from .models import LexicalModel, VariantModel, with_instruction
 from .official import DataCheck, check_official
@@ -38,6 +38,7 @@ from .results import Evaluation, score_interval
 from .sampling import subsample
 from .store import ResultStore, Row
 from .tasks import Task, make_tasks
+from .tracker import Tracker
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -46,8 +47,6 @@ log = logging.getLogger(__name__)
 
 INSTRUCTIONS = ("own", "paper", "all")
 MODEL_LIMIT = 64
-TELL = 1.0
-"""Seconds between two records of progress."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,12 @@ class EvaluationConfig:
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it, without where on this machine the data lies."""
         tasks = [f"{task.partition(':')[0]}:{Path(task).name}" if is_own(task) else task for task in self.tasks]
-        return {**asdict(self), "tasks": tasks, "data_dir": self.data_dir.name if self.data_dir else None}
+        return {
+            **asdict(self),
+            "variants": list(self.variants),
+            "tasks": tasks,
+            "data_dir": self.data_dir.name if self.data_dir else None,
+        }
 
 
 def evaluate(
@@ -139,7 +143,7 @@ class _Run:
         settings = {**config.to_json(), "mteb": importlib.metadata.version("mteb")}
         known = published(tasks.values(), models, config.data_dir)
         self.evaluation = Evaluation(settings, tasks, list(names), output, known)
-        self.tracker = Tracker(output, {name: task.characters or default_work(task) for name, task in tasks.items()})
+        self.tracker = Tracker(output, {name: work_of(task, config.sample) for name, task in tasks.items()})
         self.tracker.plan(len(names))
         for name, problem in problems.items():
             self._problem(problem, name)
@@ -178,6 +182,7 @@ class _Run:
     def _one(self, task: Task, name: str) -> None:
         """One variant on one task, unless it is there already."""
         if self.shelf.find(name).source == "lexical":
+            self.tracker.kept()  # it encodes nothing
             if task.symmetric:
                 note = f"{name} matches queries with documents and does not apply to {task.type} tasks"
                 self.evaluation.not_applicable.setdefault(name, {})[task.name] = note
@@ -261,6 +266,7 @@ class _Run:
             seconds=round(time.monotonic() - started, 2),
             revision=str(model.mteb_model_meta.revision),
             instruction=instruction,
+            folder=self.store.folder(task, self.config.sample).relative_to(self.output).as_posix(),
             notes=(*task.notes, *empty_texts(model)),
         )
         self.store.save(task, model, row, result, examples)
@@ -310,73 +316,6 @@ def _defect(task: Task, error: Exception) -> str:
         return f"{task.name} gives no main score: mteb computes no '{task.metric}' for it"
     first = " ".join(str(error).split())[:200]
     return f"{task.name} could not be evaluated ({type(error).__name__}{f': {first}' if first else ''})"
-
-
-class Tracker:
-    """How far an evaluation is: in characters over all tasks and variants, told about once a second."""
-
-    def __init__(self, output: Path, work: Mapping[str, int]) -> None:
-        self.output, self.work = output, dict(work)
-        self.total = sum(self.work.values())
-        self.before = self.done = self.skipped = 0.0
-        self.task = self.variant = ""
-        self.texts = self.texts_total = 0
-        self._began = self._told = time.monotonic()
-        self._of_call = 0
-        self._of_task = 0.0
-
-    def plan(self, variants: int) -> None:
-        """So many variants are evaluated on every task."""
-        self.total *= max(1, variants)
-
-    def start(self, task: str, variant: str) -> None:
-        """A row begins."""
-        self.task, self.variant, self.texts, self.texts_total, self._of_task = task, variant, 0, 0, 0.0
-
-    def begin(self, characters: int) -> None:
-        """Texts of so many characters are about to be encoded."""
-        self._of_task += self._of_call
-        self._of_call = characters
-
-    def advance(self, done: int, total: int) -> None:
-        """So many of these texts are encoded."""
-        self.texts, self.texts_total = done, total
-        now = self._of_task + self._of_call * (done / total if total else 1)
-        self.done = self.before + min(0.99 * self.work[self.task], now)
-        self.tell()
-
-    def kept(self) -> None:
-        """The row was there already: it took no time."""
-        self.skipped += self.work[self.task]
-
-    def finish(self) -> None:
-        """The row is done, or given up."""
-        self.before += self.work[self.task]
-        self.done, self._of_call, self._of_task = self.before, 0, 0.0
-        self.tell()
-
-    @property
-    def share(self) -> float:
-        return min(1.0, self.done / self.total) if self.total else 1.0
-
-    def record(self) -> dict[str, Any]:
-        """For progress.jsonl."""
-        spent, made = time.monotonic() - self._began, self.done - self.skipped
-        left = None if made <= 0 else spent / made * max(0.0, self.total - self.done)
-        found = {"share": round(self.share, 4), "task": self.task, "variant": self.variant}
-        found |= {"texts": self.texts, "texts_total": self.texts_total}
-        return found if left is None else {**found, "seconds_left": round(left, 1)}
-
-    def tell(self, force: bool = False) -> None:
-        """Write it down, about once a second."""
-        if force or time.monotonic() - self._told >= TELL:
-            self._told = time.monotonic()
-            report(self.record(), self.output)
-
-    def row(self, row: Row) -> None:
-        """A row is finished: it goes into the progress as it is."""
-        self._told = time.monotonic()
-        report({**self.record(), "row": row.to_json()}, self.output)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..store import cache_dir, whole_file
+from .sampling import OTHERS
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -23,9 +24,13 @@ PROBE_SECONDS = 0.5
 PROBE = "The quick brown fox jumps over the lazy dog while the evening light falls on the river and its two bridges. "
 
 
-def default_work(task: Task) -> int:
-    """Characters of a task, or a guess."""
-    return task.characters or UNKNOWN
+def work_of(task: Task, sample: int | None = None) -> int:
+    """Characters of a task, or a guess; of a sample about its share."""
+    whole = task.characters or UNKNOWN
+    if sample is None or not task.samples:
+        return whole
+    kept = sample if task.symmetric else sample * (OTHERS + 2)
+    return max(1, int(whole * min(1.0, kept / task.samples)))
 
 
 def _speeds() -> dict[str, float]:
@@ -58,6 +63,6 @@ def measure_speed(encoder: Encoder) -> float:
     return sum(40 + i % 60 for i in range(count)) / max(seconds, 1e-6)
 
 
-def seconds_of(tasks: Sequence[Task], speeds: Mapping[str, float]) -> dict[str, float]:
+def seconds_of(tasks: Sequence[Task], speeds: Mapping[str, float], sample: int | None = None) -> dict[str, float]:
     """Task -> seconds of encoding with all these variants; scoring takes more, mostly little."""
-    return {task.name: sum(default_work(task) / speed for speed in speeds.values()) for task in tasks}
+    return {task.name: sum(work_of(task, sample) / speed for speed in speeds.values()) for task in tasks}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mteb.models.model_meta import ModelMeta
 
     from ..corpora import Corpus
-    from .engine import Tracker
+    from .tracker import Tracker
 
 OWNER = "pooling-explorer"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9.]+(?:[-_/][A-Za-z0-9.]+)*")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..corpora.mteb_tasks import _random_states_kept
 from ..errors import InputError
-from ..store import content_hash
+from ..store import cache_dir, content_hash
 from .tasks import Task, UnknownTask
 
 if TYPE_CHECKING:
@@ -139,7 +139,8 @@ def _load(kind: type[AbsTask], split: str, subset: str, folder: Path | None, dat
         dataset = {**made.metadata.dataset, "path": str(folder.resolve())}
         made.metadata = made.metadata.model_copy(update={"dataset": dataset})
     try:
-        made.load_data()
+        with _own_cache(folder):
+            made.load_data()
     except Exception as error:  # whatever a data set of the world or a loader raises
         raise InputError(_why_not(name, folder, data_dir, error)) from error
     where = made.dataset or {}
@@ -147,6 +148,20 @@ def _load(kind: type[AbsTask], split: str, subset: str, folder: Path | None, dat
     if split not in data:
         raise InputError(f"the data of {name} has no split '{split}'; it has: {', '.join(map(str, data))}")
     return made
+
+
+@contextlib.contextmanager
+def _own_cache(folder: Path | None) -> Iterator[None]:
+    """Local data is converted in a folder of ours named after its content: datasets itself goes by the files' times."""
+    import datasets
+
+    before = datasets.config.HF_DATASETS_CACHE
+    if folder is not None:
+        datasets.config.HF_DATASETS_CACHE = cache_dir("evaluation", "data", content_hash(_file_parts(folder))[:16])
+    try:
+        yield
+    finally:
+        datasets.config.HF_DATASETS_CACHE = before
 
 
 def _why_not(name: str, folder: Path | None, data_dir: Path | None, error: Exception) -> str:

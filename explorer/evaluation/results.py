@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..measures import interval
 from ..significance import (
     RESAMPLES,
@@ -26,7 +28,7 @@ from ..significance import (
 )
 from .examples import Examples
 from .published import Published
-from .store import Row
+from .store import ResultStore, Row
 from .tasks import Task, metric_words
 
 CLOSE = 1e-4
@@ -44,7 +46,8 @@ def score_interval(examples: Examples | None, score: float) -> tuple[float | Non
         resampled = resample([examples])
         if not abs(float(resampled.scores[0]) - score) < CLOSE:
             return None, None
-        return resampled.interval(0)
+        low, high = resampled.interval(0)
+        return (low, high) if np.isfinite([low, high]).all() else (None, None)
     if abs(float(examples.values.mean()) - score) >= CLOSE:
         return None, None
     found = interval(examples.values, resamples=RESAMPLES)
@@ -144,6 +147,25 @@ class Evaluation:
     not_applicable: dict[str, dict[str, str]] = field(default_factory=dict)
     """variant -> task -> why not."""
     stopped: bool = False
+
+    @classmethod
+    def load(cls, output: Path) -> Evaluation:
+        """What an evaluation has written into its folder so far. Raises `InputError` if there is none."""
+        try:
+            told = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+            tasks = {name: Task.from_json(task) for name, task in told["tasks"].items()}
+            rows = [Row.from_json(row) for of in told["scores"].values() for row in of.values()]
+            found = cls(told["settings"], tasks, told["variants"], output, [Published(**p) for p in told["published"]])
+            found.problems, found.not_applicable = told["problems"], told["not_applicable"]
+            found.stopped = told["stopped"]
+        except FileNotFoundError as error:
+            raise InputError(f"the folder '{output.name}' holds no evaluation: it has no evaluation.json") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"evaluation.json in '{output.name}' is damaged; evaluate into it again") from error
+        store = ResultStore(output)
+        for row in rows:
+            found.add(row, store.examples_of(row))
+        return found
 
     def add(self, row: Row, examples: Examples | None) -> None:
         """A finished row."""
@@ -260,6 +282,7 @@ class Evaluation:
             "problems": self.problems,
             "stopped": self.stopped,
             "settings": dict(self.settings),
+            "variants": list(self.variants),
             "tasks": {name: task.to_json() for name, task in self.tasks.items()},
             "output": str(self.output),
         }

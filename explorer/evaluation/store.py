@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..store import content_hash, whole_file
 from .examples import Examples
-from .models import LexicalModel, VariantModel
+from .models import LexicalModel, VariantModel, model_name
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Row:
     sample: int | None
     seconds: float
     revision: str
+    folder: str = ""
+    """Where it is kept below the output folder."""
     instruction: str = ""
     notes: tuple[str, ...] = ()
 
@@ -99,6 +101,11 @@ class ResultStore:
     def examples(self, task: Task, model: VariantModel | LexicalModel, sample: int | None) -> Examples | None:
         """Per-example results of a finished row."""
         return Examples.load(self.row_path(task, model, sample).with_suffix(".npz"))
+
+    def examples_of(self, row: Row) -> Examples | None:
+        """The same by the row alone."""
+        model = model_name(row.variant).replace("/", "__")
+        return Examples.load(self.output / row.folder / "rows" / model / f"{row.revision}.npz")
 
     def save(
         self,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DataSource = Literal["hub", "local", "own", "built-in"]
 
+WORDS = "name type metric split subset source key characters samples instruction corpus_name".split()
+"""What a task says of itself, other than its data."""
+
 METRICS: dict[str, str] = {
     "ndcg_at_10": "nDCG@10",
     "map_at_1000": "MAP",
@@ -76,8 +79,18 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """For the list of tasks."""
-        keys = ("name", "type", "metric", "split", "subset", "source", "characters", "samples", "instruction")
-        return {**{key: getattr(self, key) for key in keys}, "languages": list(self.languages)}
+        found = {key: getattr(self, key) for key in WORDS}
+        return {**found, "languages": list(self.languages), "notes": list(self.notes)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Task:
+        """What `to_json` told, for showing results: its data cannot be loaded."""
+
+        def load() -> AbsTask:
+            raise InputError(f"the data of {data['name']} is not at hand; only its results are")
+
+        found: dict[str, Any] = {key: data[key] for key in WORDS}
+        return cls(**found, languages=tuple(data["languages"]), notes=tuple(data["notes"]), load=load)
 
 
 def metric_words(metric: str) -> str:
