@@ -111,7 +111,7 @@ def read_vectors(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
 
 def cache_bytes() -> int:
     """Bytes of stored embeddings."""
-    return sum(file.stat().st_size for file in cache_dir("embeddings").glob("*.npy"))
+    return sum(file.stat().st_size for file in cache_dir("embeddings").rglob("*.npy"))
 
 
 def clear_cache() -> int:

@@ -13,6 +13,7 @@ import tiny
 
 from explorer.corpora import Corpus, Document
 from explorer.designs import design
+from explorer.embeddings import cache_bytes, clear_cache
 from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import Cancelled, InputError
 from explorer.evaluation.builtin import labelled, split
@@ -62,6 +63,20 @@ def test_damaged_vectors_are_computed_again(home):
     count = Counting()
     assert TextVectors("key", 2, count).get(["a"])[0, 0] == 1
     assert count.asked == ["a"]
+
+
+def test_vectors_that_are_no_numbers_are_refused(home):
+    broken = TextVectors("key", 2, lambda texts, progress, cancel: np.full((len(texts), 2), np.nan, np.float32))
+    with pytest.raises(InputError, match="not finite numbers"):
+        broken.get(["a"])
+    assert not list(home.rglob("*.ids"))
+
+
+def test_the_cache_tells_its_size_and_is_cleared_with_the_others(home):
+    TextVectors("key", 2, Counting()).get(["a", "bb"])
+    assert cache_bytes() > 0
+    clear_cache()
+    assert TextVectors("key", 2, Counting()).missing(["a"]) == ["a"]
 
 
 def test_progress_counts_what_was_known(home):

@@ -39,6 +39,7 @@ from .sampling import subsample
 from .store import ResultStore, Row
 from .tasks import Task, make_tasks
 from .tracker import Tracker
+from .vectors import TextVectors
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -135,6 +136,7 @@ class _Run:
         self.shelf, self.config, self.output, self.tasks, self.names = shelf, config, output, tasks, names
         self.cancel, self.quiet = cancel, quiet
         self.store = ResultStore(output)
+        self.stores: dict[str, TextVectors] = {}
         self.broken: set[str] = set()
         """Tasks whose data cannot be had."""
         self.unusable: set[str] = set()
@@ -211,9 +213,9 @@ class _Run:
         asked = self.config.instruct.get(task.name, "")
         wanted = asked or task.instruction
         if self.config.instructions == "own" and not asked:
-            return VariantModel(name, encoder), ""
+            return VariantModel(name, encoder, self.stores), ""
         prompted = with_instruction(encoder, wanted, self.config.instructions == "all" or bool(asked))
-        return VariantModel(name, prompted), wanted if prompted is not encoder else ""
+        return VariantModel(name, prompted, self.stores), wanted if prompted is not encoder else ""
 
     def _compute(self, task: Task, model: VariantModel | LexicalModel, name: str, instruction: str) -> Row:
         import mteb

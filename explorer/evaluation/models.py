@@ -77,9 +77,9 @@ def with_instruction(encoder: Encoder, instruction: str, always: bool) -> Encode
 
 
 class VariantModel:
-    """An encoder behind mteb's EncoderProtocol."""
+    """An encoder behind mteb's EncoderProtocol. `stores`: vectors by key, to be shared by the models of one run."""
 
-    def __init__(self, variant: str, encoder: Encoder) -> None:
+    def __init__(self, variant: str, encoder: Encoder, stores: dict[str, TextVectors] | None = None) -> None:
         self.encoder = encoder
         revision = content_hash((encoder.fingerprint, encoder.key("query"), encoder.key("document")))[:40]
         self.mteb_model_meta = make_meta(variant, revision, encoder.dimension)
@@ -89,7 +89,7 @@ class VariantModel:
         """Characters encoded, cached ones aside, and the time that took."""
         self.empty = 0
         """Texts of no length that came by."""
-        self._vectors: dict[str, TextVectors] = {}
+        self._vectors = {} if stores is None else stores
 
     def encode(self, inputs: Any, *, task_metadata: Any, prompt_type: Any = None, **_: Any) -> np.ndarray:
         """float32 [n, d]. mteb says which texts are queries and documents; where it says nothing they are alike."""

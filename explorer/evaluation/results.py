@@ -25,6 +25,7 @@ from ..significance import (
     bootstrap_average_precision,
     bootstrap_spearman,
     paired_resampled,
+    win_tie_loss,
 )
 from .examples import Examples
 from .published import Published
@@ -275,6 +276,7 @@ class Evaluation:
         return {
             "scores": {v: {t: row.to_json() for t, row in rows.items()} for v, rows in self.rows.items()},
             "comparisons": comparisons,
+            "win_tie_loss": win_tie_loss([x for t, of in self.comparisons.items() if t for x in of]) if compare else {},
             "averages": {v: self.averages(v) for v in self.rows},
             "published": [asdict(one) for one in self.published],
             "notes": self.notes,

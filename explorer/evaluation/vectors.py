@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from ..store import Cancel, Progress, cache_dir, whole_file
 
 log = logging.getLogger(__name__)
@@ -77,14 +78,16 @@ class TextVectors:
         return out
 
     def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """Keep vectors [n, d] of different texts, in memory and on disk."""
+        """Keep vectors [n, d] of different texts on disk, and map them. `InputError` for values that are not finite."""
+        if not np.isfinite(vectors).all():
+            raise InputError("the model gives vectors that are not finite numbers; try --dtype float32")
         digests = [digest(text) for text in texts]
-        self._take(digests, vectors)
         name = hashlib.blake2b(b"".join(digests), digest_size=DIGEST).hexdigest()
         packed = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST)
         for suffix, array in ((".npy", vectors), (".ids", packed)):  # ids last: a block that has them is whole
             with whole_file(self._folder / f"{name}{suffix}") as temporary, temporary.open("wb") as file:
                 np.save(file, array, allow_pickle=False)
+        self._take(digests, np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
 
     def _take(self, digests: Sequence[bytes], vectors: np.ndarray) -> None:
         self._places.update(zip(digests, zip(itertools.repeat(len(self._blocks)), itertools.count()), strict=False))
@@ -109,6 +112,6 @@ def _read_block(ids: Path, dimension: int) -> tuple[list[bytes], np.ndarray] | N
         return None
     if packed.ndim != 2 or packed.shape[1] != DIGEST or packed.dtype != np.uint8:
         return None
-    if vectors.shape != (len(packed), dimension) or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
+    if vectors.shape != (len(packed), dimension) or vectors.dtype != np.float32:
         return None
     return [row.tobytes() for row in packed], vectors
