@@ -126,7 +126,7 @@ def signed_rank(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray
     moved = d[np.abs(d) > TIE]
     if len(moved) < MIN_TASKS:
         equal = f" ({len(d) - len(moved)} more are equal)" if len(moved) < len(d) else ""
-        reason = f"{len(moved)} {what} with different scores{equal} are too few: even winning all of them would give"
+        reason = f"too few {what} with different scores, {len(moved)}{equal}: even winning all of them would give"
         return replace(test, refused=f"{reason} p = {min(1.0, 2 / 2 ** len(moved)):.3g}; {MIN_TASKS} are needed")
     rounded = np.round(moved, 12)  # differences that are equal but for rounding share a rank
     tied = len(np.unique(np.abs(rounded))) < len(rounded)

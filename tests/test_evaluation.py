@@ -24,6 +24,7 @@ from explorer.evaluation.builtin import BUILT_IN
 from explorer.evaluation.engine import EvaluationConfig, evaluate
 from explorer.evaluation.models import model_name
 from explorer.evaluation.results import Evaluation
+from explorer.evaluation.tasks import make_task
 from explorer.measures import quality
 from explorer.retrieval import DenseIndex, hits
 from explorer.variants import Shelf
@@ -386,6 +387,26 @@ def test_data_that_is_not_the_official_one_says_so(home, shelf, tmp_path):
     assert not row.comparable
     assert row.data.startswith("this is not the official data: in its test split num samples is 30, not 1,379")
     assert not (tmp_path / "out" / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "folder", "files", "words"),
+    [
+        ("STSBenchmark", "stsbenchmark-sts", {}, "local data of STSBenchmark in 'stsbenchmark-sts' cannot be read"),
+        ("STSBenchmark", "stsbenchmark-sts", {"test.jsonl": '{"score'}, "JSON"),
+        ("STSBenchmark", "stsbenchmark-sts", {"train.jsonl": '{"a": 1}'}, "has no split 'test'; it has: train"),
+        ("Banking77Classification", "banking77", {"test.jsonl": '{"text": "a", "label": 1}'}, "has no split 'train'"),
+        ("XQuADRetrieval", "XQuADRetrieval", {"en-corpus/validation.jsonl": '{"_id": "a"}'}, "local data of XQuAD"),
+    ],
+)
+def test_broken_local_files(home, task, folder, files, words, tmp_path):
+    (tmp_path / folder).mkdir()
+    for name, text in files.items():
+        (tmp_path / folder / name).parent.mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=words) as told:
+        make_task(task, tmp_path).load()
+    one_sentence(str(told.value))
 
 
 def test_texts_of_no_length(home, shelf, tmp_path):

@@ -89,7 +89,7 @@ def test_the_interval_and_the_test_agree():
 def test_too_few_tasks_are_refused_with_the_reason():
     test = signed_rank([1, 2, 3, 4, 5], [0] * 5)
     assert test.p is None
-    assert test.refused.startswith("5 tasks with different scores are too few")
+    assert test.refused.startswith("too few tasks with different scores, 5: even winning")
     assert "0.0625" in test.refused
     assert "cannot be told" in test.sentence
     equal = signed_rank([1, 2, 3, 4, 5, 0.5, 0.5], [0, 0, 0, 0, 0, 0.5, 0.5])

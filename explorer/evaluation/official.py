@@ -145,8 +145,9 @@ def _load(kind: type[AbsTask], split: str, subset: str, folder: Path | None, dat
         raise InputError(_why_not(name, folder, data_dir, error)) from error
     where = made.dataset or {}
     data = where.get(subset, where) if isinstance(where, Mapping) else where
-    if split not in data:
-        raise InputError(f"the data of {name} has no split '{split}'; it has: {', '.join(map(str, data))}")
+    for part in dict.fromkeys((split, getattr(made, "train_split", split))):
+        if part not in data:
+            raise InputError(f"the data of {name} has no split '{part}'; it has: {', '.join(map(str, data))}")
     return made
 
 
@@ -170,7 +171,10 @@ def _why_not(name: str, folder: Path | None, data_dir: Path | None, error: Excep
     import requests
 
     if folder is not None:
-        first = " ".join(str(error).split())[:200] or type(error).__name__
+        inner: BaseException = error
+        while inner.__cause__ is not None:  # datasets wraps what went wrong
+            inner = inner.__cause__
+        first = " ".join(str(inner).split())[:200] or type(inner).__name__
         return f"the local data of {name} in '{folder.name}' cannot be read as its data set on the hub can: {first}"
     there = "" if data_dir is None else f" is not in '{data_dir}', and"
     offline = (ConnectionError, OSError, requests.RequestException, huggingface_hub.errors.OfflineModeIsEnabled)
