@@ -12,6 +12,7 @@ import functools
 import io
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ from .tasks import Task, UnknownTask
 if TYPE_CHECKING:
     from mteb.abstasks import AbsTask
     from mteb.abstasks.task_metadata import TaskMetadata
+
+SILENCE = 60.0
+"""Seconds for which a hub that did not answer is not asked again."""
+_silent_since = [-SILENCE]
 
 TEXT_TYPES = (
     "STS",
@@ -139,7 +144,7 @@ def _load(kind: type[AbsTask], split: str, subset: str, folder: Path | None, dat
         dataset = {**made.metadata.dataset, "path": str(folder.resolve())}
         made.metadata = made.metadata.model_copy(update={"dataset": dataset})
     try:
-        with _own_cache(folder):
+        with _own_cache(folder) if folder is not None else _offline_if_unreachable(made.metadata.dataset["path"]):
             made.load_data()
     except Exception as error:  # whatever a data set of the world or a loader raises
         raise InputError(_why_not(name, folder, data_dir, error)) from error
@@ -152,17 +157,51 @@ def _load(kind: type[AbsTask], split: str, subset: str, folder: Path | None, dat
 
 
 @contextlib.contextmanager
-def _own_cache(folder: Path | None) -> Iterator[None]:
+def _own_cache(folder: Path) -> Iterator[None]:
     """Local data is converted in a folder of ours named after its content: datasets itself goes by the files' times."""
     import datasets
 
     before = datasets.config.HF_DATASETS_CACHE
-    if folder is not None:
-        datasets.config.HF_DATASETS_CACHE = cache_dir("evaluation", "data", content_hash(_file_parts(folder))[:16])
+    datasets.config.HF_DATASETS_CACHE = cache_dir("evaluation", "data", content_hash(_file_parts(folder))[:16])
     try:
         yield
     finally:
         datasets.config.HF_DATASETS_CACHE = before
+
+
+@contextlib.contextmanager
+def _offline_if_unreachable(path: str) -> Iterator[None]:
+    """Ask the hub once: where it does not answer, the loaders would ask again for half a minute for each task.
+
+    What was downloaded before is then taken from the hub client's cache.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if not _hub_answers(path):
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _hub_answers(path: str) -> bool:
+    """Whether the hub can be asked about a data set; a "no" holds for `SILENCE` seconds."""
+    import httpx2  # the hub client's transport
+    from huggingface_hub import HfApi, errors
+
+    if time.monotonic() - _silent_since[0] < SILENCE:
+        return False
+    try:
+        HfApi().dataset_info(path, timeout=10)
+    except errors.HfHubHTTPError:
+        return True  # whatever it answers, it does; loading tells the rest
+    except (errors.OfflineModeIsEnabled, httpx2.HTTPError, OSError):
+        _silent_since[0] = time.monotonic()
+        return False
+    return True
 
 
 def _why_not(name: str, folder: Path | None, data_dir: Path | None, error: Exception) -> str:
