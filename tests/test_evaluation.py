@@ -345,6 +345,7 @@ def test_built_in_tasks(home, shelf, tmp_path, monkeypatch):
         "PythonStdlibClustering": "Clustering",
         "PythonStdlibClassification": "Classification",
         "MtebTasksClustering": "Clustering",
+        "MinimalTriplets": "Triplets",
     }
     assert list(done.rows["bm25"]) == ["PythonStdlibRetrieval"]
     assert "does not apply to Clustering" in done.not_applicable["bm25"]["MtebTasksClustering"]

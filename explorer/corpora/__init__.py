@@ -121,5 +121,15 @@ def _mteb_tasks() -> Corpus:
     return build()
 
 
-BUILT_IN: dict[str, Callable[[], Corpus]] = {"python-stdlib": _python_stdlib, "mteb-tasks": _mteb_tasks}
+def _everyday() -> Corpus:
+    from .everyday import build
+
+    return build()
+
+
+BUILT_IN: dict[str, Callable[[], Corpus]] = {
+    "python-stdlib": _python_stdlib,
+    "mteb-tasks": _mteb_tasks,
+    "everyday": _everyday,
+}
 """Corpora that need no download: name -> builder."""

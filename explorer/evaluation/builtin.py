@@ -4,6 +4,7 @@ PythonStdlibRetrieval        judged queries on the docstrings of the standard li
 PythonStdlibClustering       its docstrings, grouped by module
 PythonStdlibClassification   its docstrings, by module
 MtebTasksClustering          descriptions of mteb's tasks, grouped by type
+MinimalTriplets              sentences, each with a paraphrase and a lookalike of another meaning
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..corpora import Corpus
 from ..corpora.library import Library
 from .from_rows import Labelled, classification_task, clustering_task, retrieval_task
 from .tasks import Task
+from .triplets import triplet_task
 
 LABEL_SIZE = (40, 100)
 """Labels with fewer texts are left out, of larger ones so many are drawn: modules differ much in size."""
@@ -54,6 +56,7 @@ BUILT_IN: dict[str, Callable[[str], Task]] = {
     "PythonStdlibClustering": _clustering,
     "PythonStdlibClassification": _classification,
     "MtebTasksClustering": _task_types,
+    "MinimalTriplets": triplet_task,
 }
 
 

@@ -24,6 +24,11 @@ EXAMPLES = {
         "find the scientific paper that backs a claim",
         "how alike are two sentences",
     ),
+    "everyday": (
+        "a sister is waiting for her brother to pay her back",
+        "forest animal that stays awake all winter",
+        "roast the meat gently, then sear it at the end",
+    ),
 }
 FIRST_QUERY = {name: queries[0] for name, queries in EXAMPLES.items()}
 
