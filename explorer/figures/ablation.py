@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from ..layers.ablation import AblationReport, WhyHere
 from ..layers.probe import METRIC, Probe
 from ..styles import PALETTE, label, style
-from .base import GREY, plain
+from .base import GREY, plain, signed
 from .layers import CELLS, SIGN, finished, layer_names, numbers, signs
 
 
@@ -106,7 +106,7 @@ def why_here_bars(why: WhyHere, title: str, settings: str) -> go.Figure:
     changes = [m.score - why.score for m in why.moves]
     figure.add_bar(
         x=names, y=changes, row=1, col=1, marker={"color": signs(changes)}, textposition="outside", cliponaxis=False,
-        text=[f"{v:+.3f}" for v in changes] if few else None,
+        text=[signed(v) for v in changes] if few else None,
         hovertemplate=f"without layer %{{x}}: %{{y:{SIGN}.4f}}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import plotly.graph_objects as go
 
 GREY = "#808080"
@@ -27,9 +29,20 @@ def plain(text: str, length: int = 60) -> str:
     return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def folded(text: str, width: int) -> str:
+    """Text that `plain` has made safe, broken into lines that fit a phone; words stay whole."""
+    return "<br>".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
+
+
+def signed(value: float) -> str:
+    """Three digits with a sign; what rounds to nothing is +0.000, not -0.000."""
+    return f"{round(value, 3) + 0.0:+.3f}"
+
+
 def caption(figure: go.Figure, settings: str) -> go.Figure:
     """Write the settings that made a figure under it, so that a download carries them."""
     return figure.add_annotation(
-        text=settings, xref="paper", yref="paper", x=0, y=-0.2, showarrow=False, font={"size": 11, "color": GREY},
+        text=folded(settings, 56), xref="paper", yref="paper", x=0, y=-0.2, showarrow=False, align="left",
+        font={"size": 11, "color": GREY},
         xanchor="left", yanchor="top",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from ..layers.contributions import LayerMatrix
 from ..layers.reading import Reading, Weights
 from ..layers.samples import Contrast, WeightSample
 from ..styles import PALETTE, Style
-from .base import GREY, TEMPLATE, caption, plain
+from .base import GREY, TEMPLATE, caption, folded, plain, signed
 
 CIVIDIS = "Cividis"
 DIVERGING = [[0.0, "#0072B2"], [0.5, "#F7F7F7"], [1.0, "#D55E00"]]
@@ -36,11 +36,13 @@ def layer_names(count: int) -> list[str]:
 
 def finished(figure: go.Figure, title: str, settings: str, height: int, legend: bool = False) -> go.Figure:
     """Template, title, height and the settings below."""
+    lines = folded(title, 44)
+    above = (100 if legend else 48) + 18 * lines.count("<br>")  # three rows of legend on a phone
     figure.update_layout(
         template=TEMPLATE, height=height, showlegend=legend,
-        title={"text": title, "font": TITLE, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 12}},
+        title={"text": lines, "font": TITLE, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 12}},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        margin={"t": 72 if legend else 48, "b": 84},
+        margin={"t": above, "b": 84},
     )  # fmt: skip
     caption(figure, settings)
     # Below the axis title by pixels, whatever the height.
@@ -80,7 +82,7 @@ def numbers(values: Sequence[float] | np.ndarray, low: Sequence[float], high: Se
     up = [v >= 0 for v in values]
     return go.Scatter(
         x=layer_names(len(up)), y=[h if u else l for u, l, h in zip(up, low, high, strict=True)], mode="text",
-        text=[f"{v:+.3f}" for v in values], textposition=["top center" if u else "bottom center" for u in up],
+        text=[signed(v) for v in values], textposition=["top center" if u else "bottom center" for u in up],
         hoverinfo="skip", showlegend=False, cliponaxis=False,
     )  # fmt: skip
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import gradio as gr
 
+from ..errors import InputError
 from . import texts
 from .api import build_api
-from .compare import build_compare, example_updates
+from .compare import Compare, build_compare, example_updates
 from .finetune import build_finetune
+from .layers import Layers, build_layers
 from .parts import HIDDEN
-from .services import DEFAULT_CORPUS, Services
-from .sidebar import build_sidebar
+from .services import DEFAULT_CORPUS, Services, readable
+from .sidebar import Sidebar, build_sidebar
 from .variants import build_variants, cards
 
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -56,16 +58,19 @@ def build_app(services: Services) -> gr.Blocks:
         build_api(services)  # first: gradio gives a name that is taken a number
         remembered = gr.BrowserState({}, storage_key="pooling-explorer", secret="settings-only")
         sidebar = build_sidebar(services)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare = build_compare(services, sidebar)
+            with gr.Tab("Layers", id="layers") as layers_tab:
+                layers = build_layers(services, sidebar, compare.query, layers_tab.select)
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
                 following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
-        for other in (compare_tab, variants_tab):
+        for other in (compare_tab, layers_tab, variants_tab):
             other.select(lambda: gr.Timer(active=False), None, following, **HIDDEN)
+        _open_layers_from_hits(services, sidebar, compare, layers, tabs)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:
@@ -86,6 +91,38 @@ def build_app(services: Services) -> gr.Blocks:
             [sidebar.variants, sidebar.corpus, compare.k], remembered, **HIDDEN,
         )  # fmt: skip
     return app.queue(max_size=200, default_concurrency_limit=8)
+
+
+SHOW_WHY = "() => setTimeout(() => document.getElementById('why-document').scrollIntoView({ block: 'center' }), 400)"
+
+
+def _open_layers_from_hits(
+    services: Services, sidebar: Sidebar, compare: Compare, layers: Layers, tabs: gr.Tabs
+) -> None:
+    """ "why here?" at a hit opens Layers with that variant, query and document, and explains."""
+
+    def opened(query: str, corpus: str, event: gr.EventData) -> list[Any]:
+        return asked_why(services, query, corpus, event._data)
+
+    filled = compare.results.select(
+        opened, [compare.query, sidebar.corpus],
+        [tabs, layers.variant, layers.text, layers.other, layers.document], **HIDDEN,
+    )  # fmt: skip
+    filled.success(**layers.read).then(fn=None, js=SHOW_WHY).then(**layers.why)
+
+
+def asked_why(services: Services, query: str, corpus_name: str, data: Any) -> list[Any]:
+    """Updates of (tab, variant, text A, text B, document) for a hit that was clicked. What the page sent is checked."""
+    document, variant = data.get("document"), data.get("variant")
+    try:
+        if variant not in readable(services) or not isinstance(document, str):
+            raise InputError("that click named no document of a variant whose layers can be read")
+        corpus = services.library.open(corpus_name)
+        corpus.document(document)
+    except InputError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    text = corpus.passages[corpus.position[document]]
+    return [gr.Tabs(selected="layers"), variant, query, text, document]
 
 
 def starting_values(services: Services, remembered: dict[str, Any], address: dict[str, str]) -> list[Any]:

@@ -8,11 +8,11 @@ import gradio as gr
 
 from ..__main__ import describe
 from ..errors import InputError
-from .services import DEFAULT_CORPUS, Services
+from .services import DEFAULT_CORPUS, Services, readable
 
 
 def build_api(services: Services) -> None:
-    """Register /search and /variants."""
+    """Register /search, /variants and /layers."""
 
     def search(query: str, variants: str = "", corpus: str = DEFAULT_CORPUS, top_k: int = 10) -> dict[str, Any]:
         """Rank the documents of a corpus for a query with several embedding variants, side by side.
@@ -40,5 +40,25 @@ def build_api(services: Services) -> None:
         """
         return {"variants": [describe(v) for v in services.shelf.variants], "problems": services.shelf.problems}
 
+    def layers(text: str, variant: str = "", kind: str = "document") -> dict[str, Any]:
+        """What a variant's pooler reads of a text: weights over layers and words, contributions, every step.
+
+        Args:
+            text: The text to read.
+            variant: A name as /variants lists them; empty for the first with a multi-layer pooler.
+            kind: "query" or "document": whose prompt goes before the text.
+
+        Returns:
+            {"variant", "layers", "mean", "heads", "latents", "words", "contributions", "steps", ...}
+        """
+        try:
+            if kind not in ("query", "document"):
+                raise InputError(f"kind is query or document, not '{kind[:40]}'")
+            chosen = variant or next(iter(readable(services)), "")
+            return services.lab.read(chosen, text, "query" if kind == "query" else "document").to_json()
+        except InputError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
     gr.api(search, api_name="search", concurrency_limit=4)
     gr.api(variants, api_name="variants")
+    gr.api(layers, api_name="layers", concurrency_limit=4)

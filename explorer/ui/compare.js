@@ -23,6 +23,11 @@ element.addEventListener('click', (event) => {
     trigger('click', { document: judge.dataset.doc, grade: pressed ? null : Number(judge.dataset.judge) });
     return;
   }
+  const why = event.target.closest('[data-why]');
+  if (why) {
+    trigger('select', { document: why.dataset.why, variant: why.dataset.variant });
+    return;
+  }
   const query = event.target.closest('[data-query]');
   if (query) {
     trigger('click', { query: query.dataset.query });

@@ -18,7 +18,7 @@ from . import download_buttons, html, texts
 from .html import ViewOptions, note, problem
 from .many import Many, build_many, opened_query
 from .parts import HIDDEN, JS, panel
-from .services import Services
+from .services import Services, readable
 from .sidebar import MAX_ACTIVE, Sidebar, corpus_line, machine_line
 
 KINDS = [("exact", "exact"), ("HNSW graph (approximate)", "hnsw"), ("IVF-PQ (approximate, compressed)", "ivfpq")]
@@ -55,6 +55,8 @@ class Compare:
     search: dict[str, Any]
     """Arguments of an event that searches."""
     many: Many
+    results: gr.HTML
+    """The columns; `select` is the event of asking why a hit is here."""
 
 
 def build_compare(services: Services, sidebar: Sidebar) -> Compare:
@@ -92,7 +94,7 @@ def build_compare(services: Services, sidebar: Sidebar) -> Compare:
     _wire_changes(services, sidebar, [*examples, query], reference, search, keep, many)
     _wire_clicks(services, sidebar, query, results, stop, search)
     _wire_downloads(services, buttons, [query, sidebar.variants, sidebar.corpus, k, reference, only, blind, kind])
-    return Compare(query, k, examples, search, many)
+    return Compare(query, k, examples, search, many, results)
 
 
 def _options(services: Services) -> tuple[gr.Slider, gr.Dropdown, gr.Dropdown, gr.Checkbox, gr.Checkbox]:
@@ -197,7 +199,7 @@ def show_search(services: Services, asked: Asked, session: str) -> Iterator[tupl
         if len(order) > MAX_ACTIVE:
             raise InputError(f"{len(order)} variants do not fit side by side; untick some, {MAX_ACTIVE} are the most")
         for view, pending in services.follow(corpus, asked.query or "", order, int(asked.k), asked.kind, cancel):
-            options = view_options(view, order, asked)
+            options = replace(view_options(view, order, asked), explained=readable(services))
             yield ("", html.columns(view, pending, options), *[skip] * 4)
         if not view.results:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..comparison import Comparison, ManyQueries
@@ -60,6 +60,8 @@ class ViewOptions:
     """Variant -> letter; empty when names are shown."""
     judged: Mapping[str, int] = field(default_factory=dict)
     quality: Mapping[str, QueryScores] = field(default_factory=dict)
+    explained: Collection[str] = ()
+    """Variants whose hits can be explained layer by layer."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,9 @@ def _column(
 ) -> str:
     top = max((hit.score for hit in ranking), default=1.0) or 1.0
     colour = "#7F7F7F" if options.blind else style(name).colour
+    why = name if name in options.explained and not options.blind else ""
     items = "".join(
-        _hit(hit, corpus, hit.score / top, shifts, options.judged.get(hit.id))
+        _hit(hit, corpus, hit.score / top, shifts, options.judged.get(hit.id), why)
         for hit in ranking
         if hit.id not in hidden
     )
@@ -126,11 +129,17 @@ def _column(
     return f'<section class="column" style="--c:{colour}" aria-label="{esc(options.blind.get(name) or name)}">{_head(name, options)}<ol>{items}</ol></section>'
 
 
-def _hit(hit: Hit, corpus: Corpus, share: float, shifts: Mapping[str, int | None], grade: int | None) -> str:
+def _hit(hit: Hit, corpus: Corpus, share: float, shifts: Mapping[str, int | None], grade: int | None, why: str) -> str:
     document = corpus.document(hit.id)
     title = document.title or document.id
     extra = f' <span class="label">{esc(document.label)}</span>' if document.label else ""
     snippet = " ".join(document.text.split())
+    explain = (
+        f'<button type="button" class="why" data-why="{esc(hit.id)}" data-variant="{esc(why)}" '
+        f'aria-label="why is {esc(hit.id)} here?">why here?</button>'
+        if why
+        else ""
+    )
     return (
         f'<li class="hit" data-doc="{esc(hit.id)}" tabindex="0">'
         f'<div class="line"><span class="rank">{hit.rank}</span>'
@@ -139,7 +148,7 @@ def _hit(hit: Hit, corpus: Corpus, share: float, shifts: Mapping[str, int | None
         f'<div class="bar"><i style="width:{100 * max(0.0, min(1.0, share)):.1f}%"></i></div>'
         f"<details><summary>{esc(snippet[:110])}{'…' if len(snippet) > 110 else ''}</summary>"
         f'<div class="text">{esc(document.text[:4000])}</div><div class="meta">{esc(hit.id)}{extra}</div></details>'
-        f'<div class="judge">{_judge(hit.id, 1, grade)}{_judge(hit.id, 0, grade)}</div></li>'
+        f'<div class="judge">{explain}{_judge(hit.id, 1, grade)}{_judge(hit.id, 0, grade)}</div></li>'
     )
 
 

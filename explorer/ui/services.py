@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,14 +17,17 @@ from ..corpora import Corpus
 from ..corpora.library import Library
 from ..errors import Cancelled, InputError
 from ..jobs import Runs
+from ..layers.lab import LayerLab, StageProgress
 from ..retrieval import Hit
 from ..retrieval import Kind as IndexKind
 from ..store import Cancel
-from ..variants import DEFAULT_VARIANTS, Shelf
+from ..variants import DEFAULT_VARIANTS, TRAINED_HERE, Shelf, Variant
 from . import texts
 from .html import Pending
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 DEFAULT_CORPUS = "python-stdlib"
 LONG_TEXT = 1200
@@ -39,6 +43,7 @@ class Services:
         self.shelf = shelf
         self.library = Library()
         self.comparer = Comparer(shelf)
+        self.lab = LayerLab(self.comparer)
         self.runs = Runs()
         self.pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="compute")
         self._encoding: dict[tuple[str, str], tuple[float, float]] = {}
@@ -171,6 +176,19 @@ class Services:
                 return f"{name} is {self.state(name, corpus).message}"
         return ""
 
+    # -- any other work
+
+    def watch(self, session: str, work: Callable[[StageProgress, Cancel], T]) -> Iterator[tuple[str, T | None]]:
+        """Yield how far `work` is, as a sentence with None, and at the end its result. Raises what it raises."""
+        cancel, stage = self.begin(session), _Stage()
+        future = self.pool.submit(work, stage.report, cancel)
+        shown = ""
+        while not wait([future], LOOK_EVERY).done:
+            if stage.sentence != shown:
+                shown = stage.sentence
+                yield shown, None
+        yield "", future.result()
+
     # -- stopping
 
     def begin(self, session: str) -> Cancel:
@@ -186,3 +204,32 @@ class Services:
         with self._guard:
             if session in self._cancels:
                 self._cancels[session].set()
+
+
+class _Stage:
+    """What a work reports last, as a sentence with the time that is left."""
+
+    def __init__(self) -> None:
+        self.sentence = "Preparing …"
+        self._name, self._began = "", 0.0
+
+    def report(self, name: str, done: int, total: int) -> None:
+        """`name` is what is being done; a new name starts the clock anew."""
+        now = time.monotonic()
+        if name != self._name:
+            self._name, self._began = name, now
+        left = (now - self._began) / done * (total - done) if done else 0.0
+        ahead = f", about {max(1, round(left))} s left" if left else ""
+        self.sentence = f"{name[:1].upper()}{name[1:]}: {done:,} of {total:,}{ahead} …"
+
+
+def readable(services: Services) -> list[str]:
+    """Variants whose layers can be read: those with a multi-layer pooler first, the user's own after ours."""
+    found = [v for v in services.shelf.variants if v.source not in ("lexical", "sentence-transformers")]
+
+    def rank(variant: Variant) -> tuple[bool, bool]:
+        return variant.design is None or variant.design.pooling != "multi-layer", variant.name.startswith(
+            TRAINED_HERE[1]
+        )
+
+    return [v.name for v in sorted(found, key=rank)]

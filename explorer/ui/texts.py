@@ -81,3 +81,36 @@ BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here
 TRAIN_FILES = "Your pairs (columns query, positive)"
 OVERLAY = "Lay runs over one another"
 OVERLAY_HELP = "Choose two or more runs to see their curves together and in which settings they differ."
+
+LAYERS = "What does the pooler read?"
+LAYERS_HELP = (
+    "A multi-layer pooler looks at one state of every layer; a last-layer pooler looks at every token. Read a query and "
+    "a document on one scale, choose a head or a group of latents, and then test below whether it matters."
+)
+TEST = "Does it matter? Switch layers off"
+TEST_HELP = (
+    "A layer that is off is masked in the query and in all documents, and the weights of the others are renormalised. "
+    "The ranking is that of Compare’s query: its best 100 documents, ordered anew."
+)
+WHY = "Why is this document here?"
+WHY_HELP = (
+    "Layer by layer: score and rank of one document when that layer is switched off. From a hit in Compare, “why here?” "
+    "fills this in."
+)
+WORTH = "All judged queries: what is each layer worth?"
+WORTH_HELP = (
+    "Without each layer, and with each layer alone, for the chosen multi-layer variant; and, for every active variant, "
+    "how well each layer’s own vector retrieves with no pooler at all. The states of all layers are computed once for a "
+    "corpus and kept."
+)
+MANY_TEXTS = "Over many texts"
+MANY_TEXTS_HELP = (
+    "How each layer’s weight is spread over the documents, a label, or the queries; and how two groups differ."
+)
+STEPS = "Step by step: one text’s way through the pooler"
+MATRIX = "The trained layer matrix E"
+DRIFT = "How the weights drifted in training"
+CONTRIBUTION = (
+    "Contribution: the length of what a layer adds to the attention output, through W_o (Kobayashi et al. 2020), as a "
+    "share. Along the output: the same, projected on the output; below zero it works against it."
+)

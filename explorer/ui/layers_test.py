@@ -1,0 +1,191 @@
+"""Layers, second half: does it matter? Layers switched off, one document explained, every layer's worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+
+from ..errors import Cancelled, InputError
+from ..figures import ablation as figures
+from ..figures.base import plain
+from ..layers.ablation import check_switchable
+from ..layers.lab import StageProgress
+from ..layers.probe import Probe
+from ..store import Cancel
+from ..styles import label
+from . import html_layers, texts
+from .html import note, problem
+from .parts import HIDDEN, panel
+from .services import Services, readable
+from .sidebar import Sidebar
+
+
+def build_test(
+    services: Services, sidebar: Sidebar, variant: gr.Dropdown, query: gr.Textbox
+) -> tuple[gr.Textbox, dict[str, Any]]:
+    """Draw the sections and wire them. Returns the box of the document in question, and the event that explains it."""
+    panel(f"<h2 id='layers-test'>{texts.TEST}</h2><p class='help'>{texts.TEST_HELP}</p>")
+    with gr.Row():
+        switches = gr.CheckboxGroup([], label="Layers that are on", elem_id="switches")
+        stop = gr.Button("Stop", scale=0, min_width=70, elem_id="layers-stop")
+    status, ranking = panel(elem_id="switch-status"), panel(elem_id="switched", min_height=120)
+    panel(f"<h3>{texts.WHY}</h3><p class='help'>{texts.WHY_HELP}</p>")
+    with gr.Row():
+        document = gr.Textbox(label="Document (its id)", elem_id="why-document", placeholder="shutil.rmtree")
+        why = gr.Button("Why here?", scale=0, min_width=120, elem_id="why")
+    why_status = panel(elem_id="why-status")
+    why_figure = gr.Plot(show_label=False, elem_id="why-figure", visible=False)
+    panel(f"<h3>{texts.WORTH}</h3><p class='help'>{texts.WORTH_HELP}</p>")
+    with gr.Row():
+        ablate = gr.Button(
+            "Every layer removed, and alone", variant="primary", scale=0, min_width=260, elem_id="ablate"
+        )
+        probe = gr.Button("Every layer’s own vector, active variants", scale=0, min_width=300, elem_id="probe")
+    worth_status = panel(elem_id="worth-status")
+    ablation_figure = gr.Plot(show_label=False, elem_id="ablation-figure", visible=False)
+    told = panel(elem_id="ablation-told")
+    probe_figure = gr.Plot(show_label=False, elem_id="probe-figure", visible=False)
+
+    def choices(chosen: str | None) -> Any:
+        return switch_choices(services, chosen)
+
+    def switched(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from show_switched(services, f"{request.session_hash}-layers", *values)
+
+    def explained(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from show_why(services, f"{request.session_hash}-layers", *values)
+
+    def ablated(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from show_ablation(services, f"{request.session_hash}-layers", *values)
+
+    def probed(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from show_probe(services, f"{request.session_hash}-layers", *values)
+
+    def halt(request: gr.Request) -> None:
+        services.stop(f"{request.session_hash}-layers")
+
+    variant.change(choices, variant, switches, **HIDDEN)
+    switches.input(
+        switched, [variant, sidebar.corpus, query, switches], [status, ranking], trigger_mode="always_last",
+        concurrency_limit=4, **HIDDEN,
+    )  # fmt: skip
+    explain: dict[str, Any] = {
+        "fn": explained, "inputs": [variant, sidebar.corpus, query, document], "outputs": [why_status, why_figure],
+        "concurrency_limit": 4, **HIDDEN,
+    }  # fmt: skip
+    gr.on([why.click, document.submit], **explain)
+    ablate.click(
+        ablated, [variant, sidebar.corpus], [worth_status, ablation_figure, told], concurrency_limit=2, **HIDDEN
+    )
+    probe.click(probed, [sidebar.variants, sidebar.corpus], [worth_status, probe_figure], concurrency_limit=2, **HIDDEN)
+    stop.click(halt, queue=False, **HIDDEN)
+    return document, explain
+
+
+def switch_choices(services: Services, variant: str | None) -> Any:
+    """The switches of a variant: one a layer for a multi-layer pooler; for others a sentence instead."""
+    try:
+        encoder = services.lab.encoder(variant or "")
+        check_switchable(encoder)
+    except InputError as error:
+        return gr.CheckboxGroup(choices=[], value=[], label="Layers that are on", info=f"{error}.")
+    layers = [str(i) for i in range(1, encoder.backbone.layers + 1)]
+    return gr.CheckboxGroup(
+        choices=layers, value=layers, label="Layers that are on", info="untick one to switch it off"
+    )
+
+
+def show_switched(
+    services: Services, session: str, variant: str, corpus_name: str, query: str, on: Sequence[str]
+) -> Iterator[list[Any]]:
+    """Updates of (status, rankings) when layers are switched."""
+    try:
+        corpus = services.library.open(corpus_name)
+        layers = services.lab.encoder(variant).backbone.layers
+        off = [i for i in range(1, layers + 1) if str(i) not in on]
+
+        def work(progress: StageProgress, cancel: Cancel):
+            return services.lab.rerank(variant, corpus, query, off, progress, cancel)
+
+        for message, found in services.watch(session, work):
+            if found is None:
+                yield [note(message, "busy"), gr.skip()]
+            else:
+                yield ["", html_layers.reranking(found, corpus)]
+    except (InputError, Cancelled) as error:
+        yield [problem(error), gr.skip()]
+
+
+def show_why(
+    services: Services, session: str, variant: str, corpus_name: str, query: str, document: str
+) -> Iterator[list[Any]]:
+    """Updates of (status, figure): one document's score and rank without each layer."""
+    try:
+        corpus = services.library.open(corpus_name)
+        if not (document or "").strip():
+            raise InputError("name a document first: its id stands in Compare when a hit is opened")
+
+        def work(progress: StageProgress, cancel: Cancel):
+            return services.lab.why_here(variant, corpus, query, document.strip(), progress, cancel)
+
+        for message, found in services.watch(session, work):
+            if found is None:
+                yield [note(message, "busy"), gr.skip()]
+                continue
+            said = (
+                f"“{found.document}” stands at rank {found.rank} of {found.candidates} with score {found.score:.3f} for "
+                f"“{found.query[:120]}”."
+            )
+            figure = figures.why_here_bars(found, f"Without each layer: {found.document}", made(variant, corpus_name))
+            yield [note(said), gr.Plot(value=figure, visible=True)]
+    except (InputError, Cancelled) as error:
+        yield [problem(error), gr.Plot(visible=False)]
+
+
+def show_ablation(services: Services, session: str, variant: str, corpus_name: str) -> Iterator[list[Any]]:
+    """Updates of (status, figure, sentences and table): every layer removed, and alone."""
+    try:
+        corpus = services.library.open(corpus_name)
+
+        def work(progress: StageProgress, cancel: Cancel):
+            return services.lab.ablate(variant, corpus, 10, progress, cancel)
+
+        for message, found in services.watch(session, work):
+            if found is None:
+                yield [note(message, "busy"), gr.skip(), gr.skip()]
+                continue
+            figure = figures.ablation_bars(found, "What each layer is worth", made(variant, corpus_name))
+            yield ["", gr.Plot(value=figure, visible=True), html_layers.predicts(found)]
+    except (InputError, Cancelled) as error:
+        yield [problem(error), gr.skip(), gr.skip()]
+
+
+def show_probe(services: Services, session: str, variants: Sequence[str], corpus_name: str) -> Iterator[list[Any]]:
+    """Updates of (status, figure): nDCG@10 of every layer's own vector, for each active variant that has layers."""
+    try:
+        corpus = services.library.open(corpus_name)
+        names = [v for v in variants or [] if v in readable(services)]
+        if not names:
+            raise InputError("choose at least one variant of a backbone in the sidebar")
+        probes: list[Probe] = []
+        for name in names:
+
+            def work(progress: StageProgress, cancel: Cancel, name: str = name) -> Probe:
+                return services.lab.probe(name, corpus, progress=progress, cancel=cancel)
+
+            for message, found in services.watch(session, work):
+                if found is None:
+                    yield [note(f"{label(name)}: {message}", "busy"), gr.skip()]
+                else:
+                    probes.append(found)
+            figure = figures.probe_curves(probes, "Every layer’s own vector", made("", corpus_name))
+            yield ["", gr.Plot(value=figure, visible=True)]
+    except (InputError, Cancelled) as error:
+        yield [problem(error), gr.skip()]
+
+
+def made(variant: str, corpus: str) -> str:
+    """The settings that made a figure."""
+    return " · ".join(plain(part) for part in (label(variant) if variant else "", f"corpus {corpus}") if part)
