@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ def add_options(parser: argparse.ArgumentParser, names: Any) -> None:
     )
     parser.add_argument(
         "--export", action="append", default=[], metavar="FILE", help="the table: .csv, .json, .tex, .md"
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write the scores into variant.json and model card of trained variants"
     )
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="show the N worst examples of each row")
     parser.add_argument("--resume", action="store_true", help="go on in --output; finished tasks are kept in any case")
@@ -73,6 +77,10 @@ def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
         with whole_file(Path(file)) as temporary:
             temporary.write_text(export(evaluation.table(), Path(file).suffix.lstrip(".")), encoding="utf-8")
     document = evaluation.to_json()
+    if options.record:
+        from .recorded import record_scores
+
+        document["recorded"] = record_scores(shelf, evaluation, command_of(options, evaluation))
     if options.worst:
         document["worst"] = {
             variant: {task: evaluation.worst(variant, task, options.worst) for task in rows}
@@ -83,6 +91,24 @@ def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
 
         document["markdown"] = to_markdown(evaluation.table())
     return document
+
+
+def command_of(options: argparse.Namespace, evaluation: Any) -> str:
+    """The command that makes these scores again, without folders of this machine."""
+    parts = ["python", "-m", "explorer", "evaluate", "--variants", ",".join(evaluation.variants)]
+    tasks = [*(options.tasks or []), *options.task]
+    if tasks:
+        parts += ["--tasks", ",".join(_without_folders(task) for task in tasks)]
+    if options.data_dir:
+        parts += ["--data-dir", Path(options.data_dir).name]
+    parts += ["--dtype", evaluation.settings.get("dtype", "auto")]
+    return shlex.join([*parts, "--output", "DIR", "--record"])
+
+
+def _without_folders(task: str) -> str:
+    """KIND:PATH with the last part of the path alone; other names as they are."""
+    kind, colon, path = task.partition(":")
+    return f"{kind}:{Path(path).name}" if colon else Path(task).name if "/" in task.partition("@")[0] else task
 
 
 def list_tasks(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
