@@ -14,7 +14,7 @@ import shlex
 import textwrap
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -109,6 +109,9 @@ class TrainingConfig:
     """Share of the pairs held out to measure nDCG@10 during training; the same ones whatever the seed."""
     dev_pairs: int = 300
     """Held-out pairs, at most; 0: none."""
+    dev_sts: str = ""
+    """A file of scored pairs (columns sentence1, sentence2, score): the rank correlation of cosine and score (Spearman)
+    is measured too."""
     log_every: int = 1
     """Steps between two lines of progress."""
     eval_every: int = 100
@@ -136,6 +139,10 @@ class TrainingConfig:
             raise InputError(f"dtype '{self.dtype}' is none of: {', '.join(DTYPES)}")
         if self.guide_weight > 0 and not self.guide:
             raise InputError("guide_weight is set but no guide; name one, such as 'published'")
+        if self.dev_sts and not (self.eval_every and self.dev_pairs and self.dev_share):
+            raise InputError(
+                "dev_sts is measured with the held-out pairs: set eval_every, dev_share, dev_pairs above 0"
+            )
         if self.serve_length and self.serve_length < 4:
             raise InputError(f"serve_length must be 0 or at least 4 tokens, not {self.serve_length}")
         if self.patience and not (self.eval_every and self.dev_pairs and self.dev_share):
@@ -244,10 +251,15 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
-    """One option a field. Options that are not given are absent from the result, so that a resumed run knows them."""
+def add_training_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """One option a field, but for those `without`.
+
+    Options that are not given are absent from the result, so that a resumed run knows them.
+    """
     group = parser.add_argument_group("training")
     for field in fields(TrainingConfig):
+        if field.name in without:
+            continue
         kind, flag = field_types()[field.name], "--" + field.name.replace("_", "-")
         default = "" if field.default in (MISSING, "", ()) else f" (default: {field.default})"
         options: dict[str, Any] = {"default": argparse.SUPPRESS}
@@ -294,4 +306,5 @@ def portable(config: TrainingConfig) -> TrainingConfig:
         return Path(text).name if Path(text).is_absolute() else text
 
     data = tuple(map(short, config.data))
-    return replace(config, backbone=short(config.backbone), data=data, data_card=short(config.data_card))
+    more: dict[str, Any] = {name: short(getattr(config, name)) for name in ("backbone", "data_card", "dev_sts")}
+    return replace(config, data=data, **more)

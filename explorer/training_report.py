@@ -21,6 +21,7 @@ from .training_data import Pair, Pairs
 
 if TYPE_CHECKING:
     from .encoder import PooledEncoder
+    from .evaluation.scored_pairs import ScoredPair
     from .training_model import TrainableEncoder
 
 CURVE_POINTS = 500
@@ -110,6 +111,15 @@ def dev_scores(encoder: PooledEncoder, dev: Sequence[Pair]) -> dict[str, float]:
     run = {id: hits(scores[i], rows[i], ids) for i, id in enumerate(ids)}
     measured = quality(run, {id: {id: 1} for id in ids}, k=10)
     return {"ndcg@10": round(measured.mean("nDCG"), 5), "mrr@10": round(measured.mean("MRR"), 5)}
+
+
+def dev_spearman(encoder: PooledEncoder, pairs: Sequence[ScoredPair]) -> float:
+    """Spearman's rank correlation between the cosines of pairs and their scores."""
+    from scipy.stats import spearmanr
+
+    first, second, scores = zip(*pairs, strict=True)
+    cosines = (encoder.encode(first, "query") * encoder.encode(second, "query")).sum(1)
+    return round(float(spearmanr(cosines, scores).statistic), 5)
 
 
 def layer_weights(module: TrainableEncoder, encoder: PooledEncoder, pairs: Sequence[Pair]) -> list[float] | None:

@@ -31,6 +31,7 @@ from .backbone import Backbone, dtype_name, pick_device, pick_dtype
 from .embeddings import read_vectors
 from .encoder import Encoder, PooledEncoder, TextSettings, is_out_of_memory
 from .errors import InputError
+from .evaluation.scored_pairs import read_scored_pairs
 from .store import cache_dir, content_hash, whole_file
 from .training import ASKED, Result, Stop, check_disk, checkpoints, commit
 from .training_config import TrainingConfig
@@ -41,6 +42,7 @@ from .training_report import (
     Reporter,
     about_data,
     dev_scores,
+    dev_spearman,
     duration,
     layer_weights,
     model_card,
@@ -68,6 +70,7 @@ class Run:
         warnings.filterwarnings("ignore", category=FutureWarning)  # what the libraries will change among themselves
         hf_logging.disable_progress_bar()
         self.about_data = about_data(config)
+        self.scored = read_scored_pairs(Path(config.dev_sts))[0] if config.dev_sts else []
         self.data, self.dev = self._read()
         self.config = config = replace(config, batch_size=self._batch_size())
         self.backbone = load_backbone(config)
@@ -606,6 +609,8 @@ class Follower(TrainerCallback):
         numbers: dict[str, Any] = {}
         if run.dev:
             numbers["dev"] = dev_scores(encoder, run.dev)
+            if run.scored:
+                numbers["dev"]["spearman"] = dev_spearman(encoder, run.scored)
             history.dev.append({"step": step, **numbers["dev"]})
             self._remember(numbers["dev"]["ndcg@10"], step)
         weights = layer_weights(run.module, encoder, run.dev or run.data.pairs)

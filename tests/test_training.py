@@ -311,9 +311,10 @@ def test_two_processes_train_as_one(asked, tmp_path):
 
 
 def test_a_finished_run_is_a_whole_variant(asked, tmp_path):
-    output, about = tmp_path / "mine", tmp_path / "DATA.md"
+    output, about, scored = tmp_path / "mine", tmp_path / "DATA.md", tmp_path / "sts.csv"
     about.write_text("Written by nobody, CC0.", encoding="utf-8")
-    config = asked(estimate_steps=1, data_card=str(about))
+    scored.write_text("sentence1,sentence2,score\na red cat,the red cat,5\na cat,the house,1\na dog,by the river,0\n")
+    config = asked(estimate_steps=1, data_card=str(about), dev_sts=str(scored))
     result = train(config, output)
     assert sorted(p.name for p in output.iterdir()) == [
         "README.md",
@@ -330,6 +331,7 @@ def test_a_finished_run_is_a_whole_variant(asked, tmp_path):
     assert training["config"]["max_steps"] == 6
     assert [step for step, _ in training["curve"]] == [1, 2, 3, 4, 5, 6]
     assert [d["step"] for d in training["dev"]] == [0, 3, 6]
+    assert all(-1 <= d["spearman"] <= 1 for d in training["dev"])
     assert training["data"][0]["pairs"] == 48
     assert len(training["data"][0]["sha256"]) == 64
     assert training["versions"]["torch"] == torch.__version__

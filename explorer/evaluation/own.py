@@ -10,19 +10,18 @@ Files: CSV, TSV, JSON, JSON Lines or Parquet. A path alone is enough where its c
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..corpora.documents import columns_of, find_column
+from ..corpora.documents import columns_of
 from ..corpora.formats import READABLE, open_table
 from ..corpora.library import open_anything, safe_name
 from ..corpora.readers import read_corpus
-from ..corpora.rows import Row, Table, as_text, readable, show, show_all
+from ..corpora.rows import readable, show, show_all
 from ..errors import InputError
 from .builtin import split
 from .from_rows import Labelled, check_labels, classification_task, clustering_task, retrieval_task, sts_task
+from .scored_pairs import pair_columns, read_scored_pairs
 from .tasks import Task
 
 Notes = tuple[str, ...]
@@ -32,9 +31,6 @@ SORT = "Classify the given text"
 GROUP = "Identify the category of the given text"
 COMPARE = "Retrieve semantically similar text"
 
-FIRST = ("sentence1", "text1", "sentence_1", "text_1", "first", "a")
-SECOND = ("sentence2", "text2", "sentence_2", "text_2", "second", "b")
-SCORE = ("score", "similarity", "similarity_score", "gold", "label", "rating")
 TRAIN, TEST = ("train", "training"), ("test", "dev", "validation")
 
 
@@ -62,8 +58,7 @@ def _guess(path: Path) -> str:
     file = path if path.is_file() else next((f for f in sorted(path.iterdir()) if _is_table(f)), None)
     if file is not None:
         head = [row for row, _ in zip(open_table(file).rows, range(20), strict=False)]
-        columns = columns_of(head)
-        if find_column(columns, FIRST) and find_column(columns, SECOND) and find_column(columns, SCORE):
+        if pair_columns(columns_of(head)):
             return "sts"
     raise InputError(f"{show(path)} does not say what kind of task it is; write one of {_kinds()} before the path")
 
@@ -111,24 +106,8 @@ def _classification(place: str) -> Task:
 
 
 def _sts(place: str) -> Task:
-    file = _file(place, TEST)
-    with readable(file):
-        table = open_table(file)
-        rows = list(table.rows)
-    columns = columns_of(rows)
-    found = [find_column(columns, known) for known in (FIRST, SECOND, SCORE)]
-    if None in found:
-        raise InputError(
-            f"{show(file.name)} needs the columns sentence1, sentence2 and score; it has: {', '.join(columns)}"
-        )
-    first, second, score = map(str, found)
-    pairs = []
-    for row in rows:
-        a, b = (as_text(row.cells.get(column)).strip() for column in (first, second))
-        if not a or not b:
-            raise InputError(f"{table.at(row)} has an empty {first if not a else second}; a pair needs both texts")
-        pairs.append((a, b, _number(table, row, score)))
-    return sts_task(_name(place, "sts"), pairs, COMPARE, "own", tuple(table.notes))
+    pairs, notes = read_scored_pairs(_file(place, TEST))
+    return sts_task(_name(place, "sts"), pairs, COMPARE, "own", notes)
 
 
 KINDS: dict[str, Callable[[str], Task]] = {
@@ -174,11 +153,3 @@ def _labelled(file: Path) -> tuple[Labelled, Notes]:
         raise InputError(f"{show(file.name)} has no labels; give a column 'label'")
     notes = (f"{left_out:,} texts without a label were left out",) if left_out else ()
     return rows, (*corpus.notes, *notes)
-
-
-def _number(table: Table, row: Row, column: str) -> float:
-    text = as_text(row.cells.get(column)).strip()
-    value = float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text) else math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{table.at(row)} has the {column} {show(text)}; it must be a number")
-    return value
