@@ -69,7 +69,7 @@ def build_parser() -> Parser:
         "--corpus", default="python-stdlib", help="a built-in corpus, one of yours, or a file or folder"
     )
     search.add_argument("--query", required=True)
-    search.add_argument("--variants", type=names, help="comma-separated; default: minilm-published,eos-causal,bm25")
+    search.add_argument("--variants", type=names, help="comma-separated; default: as the page starts with")
     search.add_argument("--top-k", type=int, default=10)
 
     for command, run in ((variants, run_variants), (search, run_search)):
@@ -86,6 +86,7 @@ def build_parser() -> Parser:
     add_evaluate(commands)
     add_import(commands)
     add_layers(commands)
+    add_study(commands)
     return parser
 
 
@@ -133,11 +134,10 @@ def print_variants(result: dict[str, Any]) -> None:
 def run_search(options: argparse.Namespace) -> dict[str, Any]:
     from .comparison import Comparer
     from .corpora.library import open_anything
-    from .variants import DEFAULT_VARIANTS
 
     shelf = make_shelf(options)
     comparer = Comparer(shelf)
-    wanted = comparer.names(DEFAULT_VARIANTS if options.variants is None else options.variants, options.top_k)
+    wanted = comparer.names(shelf.defaults if options.variants is None else options.variants, options.top_k)
     corpus = open_anything(options.corpus)
 
     def progress(variant: str, done: int, total: int) -> None:
@@ -250,6 +250,30 @@ def print_layers(result: dict[str, Any]) -> None:
     show(result)
 
 
+def add_study(commands: Any) -> None:
+    """`study`: designs x seeds, trained alike, evaluated, tested, reported."""
+    from .study.commands import add_options
+
+    parser = commands.add_parser(
+        "study", help="the paper's controlled comparison: designs x seeds, tested, with a report"
+    )
+    add_options(parser, names)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(run=run_study)
+
+
+def run_study(options: argparse.Namespace) -> dict[str, Any]:
+    from .study.commands import run
+
+    return run(options)
+
+
+def print_study(result: dict[str, Any]) -> None:
+    from .study.commands import show
+
+    show(result)
+
+
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
@@ -275,6 +299,7 @@ PRINTERS = {
     "evaluate": print_evaluation,
     "import": print_fields,
     "layers": print_layers,
+    "study": print_study,
 }
 
 

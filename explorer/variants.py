@@ -11,6 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,8 +33,8 @@ TRAINED_HERE = ("variants", "mine")
 PUBLISHED = "minilm-published"
 BM25 = "bm25"
 
-DEFAULT_VARIANTS = (PUBLISHED, "eos-causal", BM25)
-"""What is compared before anything is chosen."""
+DEFAULT_VARIANTS = (PUBLISHED, "multi-layer-bidirectional", "eos-causal", BM25)
+"""What is compared before anything is chosen, as far as it is on the shelf."""
 
 Source = Literal["checkpoint", "published", "untrained", "sentence-transformers", "lexical"]
 
@@ -170,6 +171,15 @@ class Shelf:
         order = ("published", "checkpoint", "sentence-transformers", "untrained", "lexical")
         with self._lock:
             return sorted(self._variants.values(), key=lambda v: order.index(v.source))
+
+    @property
+    def defaults(self) -> list[str]:
+        """Names of `DEFAULT_VARIANTS`; a design that is not trained, and would be random, is left out."""
+        found = []
+        for name in DEFAULT_VARIANTS:
+            with suppress(InputError):
+                found.append(self.find(name).name)
+        return found
 
     def find(self, name: str) -> Variant:
         """By name; a bare design name means the default backbone's, trained if there is one.

@@ -138,6 +138,7 @@ def test_names(empty, folder, tmp_path):
     (target / "variant.json").write_text(json.dumps({"design": "eos-causal", "backbone": MINILM}))
     shelf = Shelf(checkpoints=[tmp_path / "checkpoints"])
     assert shelf.find("eos-causal").name == "minilm/eos-causal"
+    assert shelf.defaults == [PUBLISHED, "minilm/eos-causal", BM25]  # no pooler that would be random
     assert shelf.find("minilm-untrained/eos-causal").source == "untrained"
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from ..errors import InputError
 from ..store import whole_file
-from ..variants import DEFAULT_VARIANTS, Shelf
+from ..variants import Shelf
 
 
 def add_options(parser: argparse.ArgumentParser, names: Any) -> None:
     """Options of `evaluate`; `names` reads a comma-separated list."""
-    parser.add_argument("--variants", type=names, help="comma-separated; default: minilm-published,eos-causal,bm25")
+    parser.add_argument("--variants", type=names, help="comma-separated; default: as the page starts with")
     parser.add_argument(
         "--tasks", type=names, help="comma-separated: NAME, NAME@SPLIT/SUBSET, or KIND:PATH; default: the built-in ones"
     )
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
     if options.tasks is None and not options.task:
         tasks = list(BUILT_IN)
     config = EvaluationConfig(
-        variants=tuple(DEFAULT_VARIANTS if options.variants is None else options.variants),
+        variants=tuple(shelf.defaults if options.variants is None else options.variants),
         tasks=tuple(tasks),
         data_dir=Path(options.data_dir) if options.data_dir else None,
         sample=options.sample,

@@ -21,7 +21,7 @@ from ..layers.lab import LayerLab, StageProgress
 from ..retrieval import Hit
 from ..retrieval import Kind as IndexKind
 from ..store import Cancel
-from ..variants import DEFAULT_VARIANTS, TRAINED_HERE, Shelf, Variant
+from ..variants import TRAINED_HERE, Shelf, Variant
 from . import texts
 from .html import Pending
 
@@ -71,7 +71,7 @@ class Services:
 
     def default_variants(self) -> list[str]:
         """What is active before anything is chosen."""
-        return [self.shelf.find(name).name for name in DEFAULT_VARIANTS]
+        return self.shelf.defaults
 
     # -- ranking with progress
 
