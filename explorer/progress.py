@@ -17,7 +17,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,34 @@ def progress_file(output: str | os.PathLike[str]) -> Path:
 
 
 def report(record: Mapping[str, Any], output: str | os.PathLike[str]) -> None:
-    """Append one record to `progress_file(output)`, with the time."""
-    path = progress_file(output)
+    """Append one record to `progress_file(output)`, with the time; of a part also what it means for the whole."""
+    if not _whole:
+        _append(progress_file(output), record)
+        return
+    _append(Path(output) / FILE_NAME, record)
+    folder, tell = _whole[-1]
+    if told := tell(record):
+        _append(progress_file(folder), told)
+
+
+_whole: list[tuple[Path, Callable[[Mapping[str, Any]], Record | None]]] = []
+
+
+@contextmanager
+def part_of(whole: Path, tell: Callable[[Mapping[str, Any]], Record | None]) -> Iterator[None]:
+    """What is done meanwhile is a part of something larger, as a training is of a study.
+
+    Its records go to its own output folder; `tell` turns them into records of the whole, whose output folder is given,
+    or into None. For the whole process.
+    """
+    _whole.append((whole, tell))
+    try:
+        yield
+    finally:
+        _whole.pop()
+
+
+def _append(path: Path, record: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     end_half_line(path)
     line = json.dumps({"time": time.time(), **record}) + "\n"
