@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import gradio as gr
 from ..errors import InputError
 from . import texts
 from .api import build_api
-from .compare import Compare, build_compare, example_updates
+from .compare import KEEP_ADDRESS, SHOW_QUERY, Compare, build_compare, example_updates
+from .evaluate import Evaluate, build_evaluate
 from .finetune import build_finetune
 from .layers import Layers, build_layers
 from .parts import HIDDEN
@@ -18,7 +20,7 @@ from .services import DEFAULT_CORPUS, Services, readable
 from .sidebar import Sidebar, build_sidebar
 from .variants import build_variants, cards
 
-CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+CSS = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "evaluate.css"))
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
@@ -65,12 +67,17 @@ def build_app(services: Services) -> gr.Blocks:
                 layers = build_layers(services, sidebar, compare.query, layers_tab.select)
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
                 following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
+            with gr.Tab("Evaluate", id="evaluate") as evaluate_tab:
+                evaluate = build_evaluate(services, sidebar, evaluate_tab.select)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
-        for other in (compare_tab, layers_tab, variants_tab):
-            other.select(lambda: gr.Timer(active=False), None, following, **HIDDEN)
+        timers = {finetune_tab: following, evaluate_tab: evaluate.timer}
+        for tab in (compare_tab, layers_tab, finetune_tab, evaluate_tab, variants_tab):
+            hidden = [timer for of, timer in timers.items() if of is not tab]
+            tab.select(partial(_stopped, len(hidden)), None, hidden, **HIDDEN)
         _open_layers_from_hits(services, sidebar, compare, layers, tabs)
+        _open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:
@@ -93,6 +100,12 @@ def build_app(services: Services) -> gr.Blocks:
     return app.queue(max_size=200, default_concurrency_limit=8)
 
 
+def _stopped(count: int) -> Any:
+    """The timers of tabs that are not shown ask nothing."""
+    stopped = [gr.Timer(active=False) for _ in range(count)]
+    return stopped if count > 1 else stopped[0]
+
+
 SHOW_WHY = "() => setTimeout(() => document.getElementById('why-document').scrollIntoView({ block: 'center' }), 400)"
 
 
@@ -109,6 +122,32 @@ def _open_layers_from_hits(
         [tabs, layers.variant, layers.text, layers.other, layers.document], **HIDDEN,
     )  # fmt: skip
     filled.success(**layers.read).then(fn=None, js=SHOW_WHY).then(**layers.why)
+
+
+def _open_compare_from_worst(
+    services: Services, sidebar: Sidebar, compare: Compare, evaluate: Evaluate, tabs: gr.Tabs
+) -> None:
+    """A query among the worst of an evaluation opens Compare with it, on its documents and the evaluated variants."""
+
+    def opened(chosen: str | None, task: str | None, event: gr.EventData) -> list[Any]:
+        found = evaluate.asked_query(chosen, task, event._data)
+        corpus = gr.Dropdown(choices=services.library.names, value=found.corpus)
+        return [gr.Tabs(selected="compare"), found.variants, corpus, found.query, gr.Timer(active=False)]
+
+    def examples(corpus: str) -> list[Any]:
+        return example_updates(services, corpus)[:-1]
+
+    many = compare.many
+    filled = evaluate.worst.click(
+        opened, evaluate.inputs, [tabs, sidebar.variants, sidebar.corpus, compare.query, evaluate.timer],
+        api_visibility="private", concurrency_limit=2,
+    )  # fmt: skip
+    filled.success(fn=None, js=SHOW_QUERY)
+    filled.success(sidebar.describe, sidebar.corpus, sidebar.corpus_note, **HIDDEN)
+    filled.success(examples, sidebar.corpus, compare.examples, **HIDDEN)
+    searched = filled.success(**compare.search)
+    searched.then(fn=None, inputs=[compare.query, sidebar.variants, sidebar.corpus, compare.k], js=KEEP_ADDRESS)
+    searched.then(many.refresh, many.inputs, many.outputs, concurrency_limit=4, **HIDDEN)
 
 
 def asked_why(services: Services, query: str, corpus_name: str, data: Any) -> list[Any]:
