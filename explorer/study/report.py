@@ -23,6 +23,7 @@ h1 { font-size: 1.6rem; margin: 0 0 8px; } h2 { font-size: 1.2rem; margin: 40px 
 p, li { max-width: 76ch; } .dim, caption { color: var(--dim); font-size: .9rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; } .text td { text-align: left; white-space: normal; }
 .best { font-weight: 700; } .small { display: block; color: var(--dim); font-size: .8rem; font-weight: 400; }
 .win { color: var(--good); font-weight: 600; } .loss { color: var(--bad); font-weight: 600; }
@@ -31,11 +32,11 @@ th:first-child, td:first-child { text-align: left; } .text td { text-align: left
 .card h3 { margin: 0 0 4px; } .verdict { font-weight: 700; } .card ul { padding-left: 20px; margin: 4px 0; }
 blockquote { margin: 4px 0; padding-left: 12px; border-left: 3px solid var(--line); color: var(--dim);
   max-width: 76ch; }
-svg { width: 100%; height: auto; color: var(--ink); } svg text { fill: var(--ink); font-size: 12px; }
+figure { margin: 0; } svg { width: 100%; height: auto; color: var(--ink); } svg text { fill: var(--ink); font-size: 12px; }
 svg .tick { fill: var(--dim); font-size: 11px; } svg .grid { stroke: var(--line); } svg .uniform { stroke: var(--ink);
   stroke-dasharray: 4 3; } svg .seeds { stroke-width: 6; stroke-opacity: .35; } svg .examples { stroke: var(--ink); }
 svg .seed { fill: var(--page); stroke: var(--ink); } svg .number { font-variant-numeric: tabular-nums; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 16px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); gap: 16px; }
 """
 VERDICT_SIGNS = {"supported": "✓", "contradicted": "✗", "not told apart": "≈", "not tested": "–"}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, log10
 
-ROW, LEFT, RIGHT, TOP, WIDTH = 26, 190, 64, 8, 640
+ROW, LEFT, RIGHT, TOP, WIDTH = 26, 216, 64, 8, 620
 SERIES = "#0072B2"
 
 

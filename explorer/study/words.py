@@ -120,7 +120,7 @@ def scopes(study: Study) -> list[tuple[str, str, str]]:
         pairs = [pair for pair in study.pairs if pair.scope == scope]
         if pairs:
             first = next((p.test for p in pairs if not p.test.refused), pairs[0].test)
-            how = f"{first.method}. {first.question}"
+            how = f"{first.method[:1].upper()}{first.method[1:]}. {first.question}"
             if all(pair.test.refused for pair in pairs):
                 how = f"Not tested: {pairs[0].test.refused}."
             found.append((name, scope, how))
