@@ -28,7 +28,7 @@ from .evidence import EVALUATION, LATENCY, finished_record, hardware_words, hash
 from .meter import Meter
 from .plan import Cell, StudyPlan, comparable
 from .report import write_reports
-from .results import Latency, Study
+from .results import STUDY, Latency, Study
 from .summary import summarize
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 LATENCY_TEXTS = 32
 WARM_UP = 4
+REST = 20
+"""Between two rounds of tests so many times what they take."""
 TEXT = "A short passage about how tides rise and fall twice a day, and why they differ between one coast and the next."
 
 
@@ -121,7 +123,9 @@ class _Execution:
         missing = {c: c in self.to_train or bool(unevaluated(c, output, tasks, plan.sample)) for c in cells}
         self.cells = [cell for cell in cells if missing[cell]]
         self.problems: list[str] = []
-        self.made = 0
+        self.last = Study.load(output) if (output / STUDY).exists() else None
+        self.tested = self.took = 0.0
+        """When the tests were made last, and the seconds they took."""
         self.shelf = make_shelf(plan, output)
         if self.to_train:
             check_data(plan, output)
@@ -135,7 +139,7 @@ class _Execution:
                 if cell in self.to_train and not self._try(cell, "training", self._train):
                     continue
                 self._try(cell, "evaluation", self._evaluate)
-                summarize(self.plan, self.output, self.tasks, self.problems, compare=False).save(self.output)
+                self._tell()
         except Cancelled:
             self.cancel.set()
 
@@ -154,7 +158,6 @@ class _Execution:
         finally:
             gc.collect()  # a trained model is a circle of references
         self.meter.end(time.monotonic() - started)
-        self.made += 1
         return True
 
     def _stop_here(self) -> None:
@@ -195,13 +198,30 @@ class _Execution:
         self.shelf.refresh()
         self.shelf.find(cell.variant)
 
-    def conclude(self) -> Study:
-        """Tests and reports."""
-        stopped = self.cancel.is_set()
-        study = summarize(self.plan, self.output, self.tasks, self.problems, stopped)
-        if not study.entries and self.problems and not stopped:
-            raise InputError(self.problems[0])
+    def _tell(self, stopped: bool = False) -> Study:
+        """study.json of now. Tests take seconds: they are made anew where that is little beside the time since then."""
+        study = summarize(self.plan, self.output, self.tasks, self.problems, stopped, compare=False)
+        started = time.monotonic()
+        if not stopped and started - self.tested >= REST * self.took:
+            study = summarize(self.plan, self.output, self.tasks, self.problems)
+            self.tested = time.monotonic()
+            self.took = self.tested - started
+        elif self.last is not None:
+            kept = {name: getattr(self.last, name) for name in ("entries", "pairs", "claims", "limits")}
+            study = replace(study, **kept)
         study.save(self.output)
+        self.last = study
+        return study
+
+    def conclude(self) -> Study:
+        """Tests and reports; a study that was stopped shows the tests it had."""
+        if self.cancel.is_set():
+            study = self._tell(stopped=True)
+        else:
+            study = summarize(self.plan, self.output, self.tasks, self.problems)
+            if not study.entries and self.problems:
+                raise InputError(self.problems[0])
+            study.save(self.output)
         write_reports(study, self.output)
         self.meter.finish(study)
         return study

@@ -32,7 +32,8 @@ th:first-child, td:first-child { text-align: left; } .text td { text-align: left
 .card h3 { margin: 0 0 4px; } .verdict { font-weight: 700; } .card ul { padding-left: 20px; margin: 4px 0; }
 blockquote { margin: 4px 0; padding-left: 12px; border-left: 3px solid var(--line); color: var(--dim);
   max-width: 76ch; }
-figure { margin: 0; } svg { width: 100%; height: auto; color: var(--ink); } svg text { fill: var(--ink); font-size: 12px; }
+figure { margin: 0; } svg { width: 100%; height: auto; color: var(--ink); }
+svg text { fill: var(--ink); font-size: 12px; }
 svg .tick { fill: var(--dim); font-size: 11px; } svg .grid { stroke: var(--line); } svg .uniform { stroke: var(--ink);
   stroke-dasharray: 4 3; } svg .seeds { stroke-width: 6; stroke-opacity: .35; } svg .examples { stroke: var(--ink); }
 svg .seed { fill: var(--page); stroke: var(--ink); } svg .number { font-variant-numeric: tabular-nums; }
