@@ -34,6 +34,7 @@ blockquote { margin: 4px 0; padding-left: 12px; border-left: 3px solid var(--lin
   max-width: 76ch; }
 figure { margin: 0; } svg { width: 100%; height: auto; color: var(--ink); }
 svg text { fill: var(--ink); font-size: 12px; }
+svg .mean { stroke: var(--ink); stroke-width: .7; }
 svg .tick { fill: var(--dim); font-size: 11px; } svg .grid { stroke: var(--line); } svg .uniform { stroke: var(--ink);
   stroke-dasharray: 4 3; } svg .seeds { stroke-width: 6; stroke-opacity: .35; } svg .examples { stroke: var(--ink); }
 svg .seed { fill: var(--page); stroke: var(--ink); } svg .number { font-variant-numeric: tabular-nums; }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, log10
 
-ROW, LEFT, RIGHT, TOP, WIDTH = 26, 216, 64, 8, 620
+ROW, LEFT, RIGHT, TOP, WIDTH = 26, 240, 64, 8, 640
 SERIES = "#0072B2"
 
 
@@ -60,7 +60,7 @@ def intervals(bars: Sequence[Bar], title: str) -> str:
             parts.append(_line(b, y - 4, b, y + 4, "examples"))
         for value in bar.points:
             parts.append(f'<circle cx="{x(value):.1f}" cy="{y:.1f}" r="2.5" class="seed"/>')
-        parts.append(f'<circle cx="{x(bar.mean):.1f}" cy="{y:.1f}" r="5" fill="{escape(bar.colour)}"/>')
+        parts.append(f'<circle cx="{x(bar.mean):.1f}" cy="{y:.1f}" r="5" class="mean" fill="{escape(bar.colour)}"/>')
         parts.append(_text(WIDTH - RIGHT + 10, y + 4, f"{bar.mean:.4f}", "start", "number"))
     return "".join([*parts, "</svg>"])
 
