@@ -15,7 +15,7 @@ from . import texts_evaluate as texts
 from .html import chip, esc, note, number
 
 SHOWN_DOCUMENTS = 3
-WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+WORD_BEGINS = re.compile(r"(?<=\w{3})(?=[A-Z][a-z])")
 LONG = 400
 
 

@@ -333,6 +333,11 @@ def test_nothing_from_outside_is_taken_for_html(evaluation):
     assert 'data-query="&lt;b&gt;river&lt;/b&gt; &#123;x&#125;"' in shown
 
 
+def test_long_names_may_break_where_a_word_begins():
+    assert html_evaluate._breakable("XQuADRetrieval<x>") == "XQuAD<wbr>Retrieval&lt;x&gt;"
+    assert html_evaluate._breakable("PythonStdlibClustering") == "Python<wbr>Stdlib<wbr>Clustering"
+
+
 def test_one_variant_alone_is_not_compared(evaluation):
     alone = replace(evaluation, rows={MEAN: evaluation.rows[MEAN]}, variants=[MEAN])
     assert "second variant" in html_evaluate.tests(alone)
