@@ -12,6 +12,7 @@ Searching is thread-safe; an index never changes once built.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -328,9 +329,13 @@ def _faiss() -> Any:
     return faiss
 
 
+_importing = threading.Lock()
+
+
 def _bm25s() -> Any:
-    """bm25s, imported on first use (0.7 s)."""
-    import bm25s
+    """bm25s, imported on first use (0.7 s), by one thread: two at once have seen it half imported."""
+    with _importing:
+        import bm25s
 
     # It sets its own logger to DEBUG, which would print through whatever handler the program installs.
     logging.getLogger("bm25s").setLevel(logging.WARNING)

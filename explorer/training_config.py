@@ -140,9 +140,7 @@ class TrainingConfig:
         if self.guide_weight > 0 and not self.guide:
             raise InputError("guide_weight is set but no guide; name one, such as 'published'")
         if self.dev_sts and not (self.eval_every and self.dev_pairs and self.dev_share):
-            raise InputError(
-                "dev_sts is measured with held-out pairs: set eval_every, dev_share, dev_pairs above 0"
-            )
+            raise InputError("dev_sts is measured with held-out pairs: set eval_every, dev_share, dev_pairs above 0")
         if self.serve_length and self.serve_length < 4:
             raise InputError(f"serve_length must be 0 or at least 4 tokens, not {self.serve_length}")
         if self.patience and not (self.eval_every and self.dev_pairs and self.dev_share):

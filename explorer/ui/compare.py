@@ -14,6 +14,7 @@ from ..corpora.library import query_id
 from ..downloads import ranking_csv, snippet, trec_zip
 from ..errors import Cancelled, InputError
 from ..retrieval import APPROXIMATE_FROM
+from ..store import Cancel
 from . import download_buttons, html, texts
 from .html import ViewOptions, note, problem
 from .many import Many, build_many, opened_query
@@ -186,11 +187,21 @@ def example_updates(services: Services, corpus: str) -> list[Any]:
 
 
 def show_search(services: Services, asked: Asked, session: str) -> Iterator[tuple[Any, ...]]:
-    """Updates of (status, columns, agreement, figure, code, machine) while a search runs and when it is done."""
+    """Updates of (status, columns, agreement, figure, code, machine) while a search runs and when it is done.
+
+    A search that is still encoding when the next one begins shows nothing any more.
+    """
+    cancel = services.begin(session)
+    for updates in _searched(services, asked, cancel):
+        if not services.is_current(session, cancel):
+            return
+        yield updates
+
+
+def _searched(services: Services, asked: Asked, cancel: Cancel) -> Iterator[tuple[Any, ...]]:
     from ..figures.compare import bump_chart
 
     skip = gr.skip()
-    cancel = services.begin(session)
     try:
         if not services.library.is_open(asked.corpus):
             yield (note("Reading the documents …", "busy"), *[skip] * 5)

@@ -199,6 +199,11 @@ class Services:
                 self._cancels.pop(next(iter(self._cancels)))
             return self._cancels[session]
 
+    def is_current(self, session: str, cancel: Cancel) -> bool:
+        """Whether no later computation of that visitor has taken the place of this one."""
+        with self._guard:
+            return self._cancels.get(session) is cancel
+
     def stop(self, session: str) -> None:
         """Set a visitor's stop signal."""
         with self._guard:

@@ -49,6 +49,13 @@ def test_bad_input_is_one_sentence_and_leaves_the_rest_alone(services, given, se
     assert all(update == gr.skip() for update in last[1:])
 
 
+def test_a_search_that_another_one_followed_shows_nothing_more(services):
+    first = compare.show_search(services, compare.Asked("milk", [BM25], "mine", 5), "me")
+    assert next(first)
+    assert shown(services, query="oil")
+    assert list(first) == []
+
+
 def test_a_variant_that_fails_leaves_the_others(services, monkeypatch):
     def broken(*_args, **_kwargs):
         raise Cancelled("stopped after 3 of 9 texts")
