@@ -181,12 +181,12 @@ class Shelf:
                 found.append(self.find(name).name)
         return found
 
-    def find(self, name: str) -> Variant:
-        """By name; a bare design name means the default backbone's, trained if there is one.
+    def find(self, name: str | None) -> Variant:
+        """By name; a bare design name means the default backbone's, trained if there is one. None is no name.
 
         Raises `InputError` naming what is on the shelf.
         """
-        home = short_name(DEFAULT_BACKBONE)
+        home, name = short_name(DEFAULT_BACKBONE), name or ""
         with self._lock:
             for candidate in (name, f"{home}/{name}", f"{home}-untrained/{name}"):
                 if candidate in self._variants:

@@ -46,6 +46,13 @@ def main() -> None:
             page.wait_for_selector("#queries-table tbody tr", timeout=300_000)
             FOLDER.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=FOLDER / "compare.png")
+            page.get_by_role("tab", name="Layers").click()
+            page.locator("#heads-a .js-plotly-plot").wait_for(timeout=300_000)
+            page.locator("#take-query").click()
+            page.locator("#heads-b .js-plotly-plot").wait_for(timeout=300_000)
+            page.evaluate("document.querySelector('#words-a').scrollIntoView()")
+            page.wait_for_timeout(2000)
+            page.screenshot(path=FOLDER / "layers.png")
             browser.close()
     finally:
         app.terminate()

@@ -132,6 +132,8 @@ def test_names(empty, folder, tmp_path):
         shelf.find("multi-layer-causal")
     with pytest.raises(InputError, match=f"no variant 'nonsense' on the shelf; there are: {PUBLISHED}, .*{BM25}"):
         shelf.find("nonsense")
+    with pytest.raises(InputError, match="no variant '' on the shelf"):
+        shelf.find(None)
     # Once the default backbone's is trained, the bare name means that one.
     target = tmp_path / "checkpoints" / "minilm" / "eos-causal"
     target.mkdir(parents=True)
