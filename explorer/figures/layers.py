@@ -37,10 +37,11 @@ def layer_names(count: int) -> list[str]:
 def finished(figure: go.Figure, title: str, settings: str, height: int, legend: bool = False) -> go.Figure:
     """Template, title, height and the settings below."""
     lines = folded(title, 44)
-    above = (100 if legend else 48) + 18 * lines.count("<br>")  # three rows of legend on a phone
+    more = 18 * lines.count("<br>")
+    above = (84 if legend else 48) + more
     figure.update_layout(
         template=TEMPLATE, height=height, showlegend=legend,
-        title={"text": lines, "font": TITLE, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 12}},
+        title={"text": lines, "font": TITLE, "x": 0, "xref": "paper", "y": 1, "yanchor": "top"}, title_pad_t=12 + more,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         margin={"t": above, "b": 84},
     )  # fmt: skip

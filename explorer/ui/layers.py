@@ -247,7 +247,7 @@ def _figures(services: Services, asked: AskedReading, found: list[Reading], vers
     drift = [{"step": r["step"], "layer_weights": r["weights"]} for r in recorded]
     matrix = first.matrix
     return _Figures(
-        figures.weight_bars(means, f"Weight of each layer: {name}", settings),
+        figures.weight_bars(means, "Weight of each layer", settings),
         _heads(asked, found),
         _latents(asked, weights) if first.layers.learned else [],
         [figures.contribution_bars(r, f"What arrives from text {n}", settings)
