@@ -59,7 +59,7 @@ class TrainingConfig:
     """Cosines are multiplied by this in the loss (1 / temperature); the paper's runs used 20."""
     learning_rate: float = 2e-4
     """Of the LoRA adapter, after warm-up."""
-    pooler_learning_rate: float = 1e-3
+    pooler_learning_rate: float = 2e-4
     """Of the pooler, after warm-up; only designs with a trainable pooler have one."""
     warmup: float = 0.1
     """Share of the steps in which the learning rates rise from 0."""

@@ -217,7 +217,7 @@ def _form() -> dict[str, Any]:
             length = gr.Number(128, label="Tokens a text", precision=0, minimum=8)
         with gr.Row():
             rate = gr.Number(2e-4, label="Learning rate")
-            pooler_rate = gr.Number(1e-3, label="Pooler learning rate")
+            pooler_rate = gr.Number(2e-4, label="Pooler learning rate")
             scale = gr.Number(20, label="Scale (1 / temperature)")
         with gr.Row():
             init = gr.Dropdown(["near-last", "near-mean", "random"], value="near-last", label="Pooler starts")

@@ -66,7 +66,7 @@ def own_csv(tmp_path: Path) -> Path:
 
 def test_the_whole_journey(app, page, own_csv):
     open_page(page, app.url)
-    assert page.locator("#results .column").count() == 3
+    assert page.locator("#results .column").count() == 4
     example = first_titles(page)
     assert all(example)
 
@@ -102,7 +102,7 @@ def test_the_whole_journey(app, page, own_csv):
 def test_all_queries_and_opening_one(app, page):
     open_page(page, app.url)
     page.wait_for_selector("#quality tbody tr", timeout=SOON)
-    assert page.locator("#quality tbody tr").count() == 3
+    assert page.locator("#quality tbody tr").count() == 4
     values = page.eval_on_selector_all("#queries-table td.heat", "cells => cells.map(c => Number('0' + c.innerText))")
     assert len(values) >= 100
     assert values == sorted(values, reverse=True)
@@ -132,7 +132,7 @@ def test_options(app, page):
     page.wait_for_function("document.querySelector('#results').innerText.includes('hidden')", timeout=SOON)
     page.locator("#blind input").check()
     page.wait_for_function(
-        "[...document.querySelectorAll('#results header')].map(h => h.innerText[0]).join('') === 'ABC'", timeout=SOON
+        "[...document.querySelectorAll('#results header')].map(h => h.innerText[0]).join('') === 'ABCD'", timeout=SOON
     )
     assert "minilm" not in page.locator("#results").inner_text()
     page.locator("#blind input").uncheck()
@@ -189,6 +189,9 @@ def test_another_process_calls_the_api(app):
     assert "minilm-published" in names
     found = client.predict("pick a random element", "minilm-published,bm25", "python-stdlib", 3, api_name="/search")
     assert [len(ranking) for ranking in found["results"].values()] == [3, 3]
+    read = client.predict("delete a folder", "", "query", api_name="/layers")
+    assert read["variant"].startswith("minilm/multi-layer")
+    assert sum(read["mean"]) == pytest.approx(1, abs=1e-5)
     with pytest.raises(Exception, match="no variant 'nope'"):
         client.predict("x", "nope", "python-stdlib", 3, api_name="/search")
 
