@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..corpora import Corpus
 from ..layers.ablation import AblationReport, Correlation, Reranking
 from ..layers.probe import METRIC
-from ..layers.reading import NOT_EXPLANATION, Reading
+from ..layers.reading import NOT_EXPLANATION, Reading, Weights
 from ..layers.trace import Step
 from ..layers.words import Word
 from .html import chip, esc, note, number
@@ -42,6 +44,18 @@ def words_on_text(reading: Reading, name: str) -> str:
     return (
         f"<h3>{esc(name)}</h3><div class='weighted' tabindex='0' aria-label='{esc(name)}, words shaded by weight'>"
         f"{body}{cut}</div><p class='help'>{said}</p>{notes}"
+    )
+
+
+def spread(weights: Weights, what: str) -> str:
+    """How far the weight is spread over layers or tokens, as a sentence with its entropy, head by head."""
+    most = np.log2(weights.values.shape[-1])
+    heads = " ".join(number(float(e), 2) for e in weights.entropy.mean(1))
+    by_head = f"; by head {heads}" if len(weights.values) > 1 else ""
+    return (
+        f"<p class='help'>Entropy {number(float(weights.entropy.mean()), 2)} bits, at most {number(float(most), 2)} where all "
+        f"{what} are read alike{by_head}. The mean weight is spread over about {number(weights.effective, 1)} of "
+        f"{weights.values.shape[-1]} {what}.</p>"
     )
 
 

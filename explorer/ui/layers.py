@@ -192,6 +192,11 @@ def readings_of(services: Services, asked: AskedReading) -> tuple[list[Reading],
     return found, versus
 
 
+def own_weights(reading: Reading) -> Weights:
+    """Over what the pooler itself reads: layers, or tokens."""
+    return reading.layers if reading.over == "layers" else reading.tokens
+
+
 def of_head(weights: Weights, head: str) -> Weights:
     """The weights of one head ("head 3"), or all of them. Heads that are not there count as all."""
     number = head.removeprefix("head ")
@@ -262,10 +267,14 @@ def _shown(services: Services, asked: AskedReading, found: list[Reading], versus
     first = found[0]
     drawn = _figures(services, asked, found, versus)
     kinds = (asked.kind, asked.other_kind)
-    words = [html_layers.words_on_text(r, f"Text {n} ({k})") for n, k, r in zip("AB", kinds, found, strict=False)]
+    words = [
+        html_layers.words_on_text(r, f"Text {n} ({k})")
+        + html_layers.spread(of_head(own_weights(r), asked.head), r.over)
+        for n, k, r in zip("AB", kinds, found, strict=False)
+    ]
     missing = "" if drawn.matrix else "Only a multi-layer pooler has a layer matrix. "
     missing += "" if drawn.drift else "No training run has recorded layer weights for this variant."
-    own = first.layers if first.over == "layers" else first.tokens
+    own = own_weights(first)
     groups = len(of_head(first.layers, asked.head).groups.sizes) if first.layers.learned else 0
     return [
         note(first.layers.sentence),
@@ -333,7 +342,7 @@ def weights_csv(readings: list[Reading]) -> str:
     table = csv.writer(out)
     table.writerow(["variant", "text", "over", "head", "latent", "place", "name", "weight"])
     for name, reading in zip("AB", readings, strict=False):
-        weights = reading.layers if reading.over == "layers" else reading.tokens
+        weights = own_weights(reading)
         places = range(1, weights.values.shape[-1] + 1)
         shown = [f"layer {p}" for p in places] if reading.over == "layers" else list(reading.spelling.tokens)
         for h, latents in enumerate(weights.values.tolist(), start=1):

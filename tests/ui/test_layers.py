@@ -72,6 +72,7 @@ def test_a_reading_of_two_texts_fills_every_panel(services):
     assert updates[0] == ""
     assert ">fox</span>" in updates[1]
     assert ">cat</span>" in updates[2]
+    assert "bits, at most 1.58 where all layers are read alike; by head" in updates[1]
     assert all(plots(updates).values())
     assert "softmax" in updates[12]
     assert updates[14].visible  # the recorded drift
