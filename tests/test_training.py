@@ -350,7 +350,7 @@ def test_a_finished_run_is_a_whole_variant(asked, tmp_path):
 
 
 def test_progress_tells_what_is_going_on(asked, tmp_path):
-    train(asked(estimate_steps=1), tmp_path / "a")
+    train(asked(estimate_steps=1, pooler_learning_rate=1e-3), tmp_path / "a")
     told = lines(tmp_path / "a")
     assert set(told[0]["estimate"]) >= {"seconds", "seconds_per_step", "memory_bytes", "parameters"}
     assert (told[1]["step"], told[1]["steps"]) == (0, 6)
@@ -371,7 +371,7 @@ def test_training_lowers_the_loss(asked, tmp_path):
 
 
 def test_the_pooler_has_its_own_learning_rate(asked, tmp_path):
-    run = Run(asked(), tmp_path / "a", Stop(tmp_path / "a"))
+    run = Run(asked(pooler_learning_rate=1e-3), tmp_path / "a", Stop(tmp_path / "a"))
     optimizer = run.trainer.create_optimizer()
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in run.module.trained().items():
