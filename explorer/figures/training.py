@@ -49,7 +49,7 @@ def layer_drift(records: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
         weights = [r["layer_weights"][layer] for r in records]
         figure.add_scatter(
             x=steps, y=weights, mode="lines+markers+text", name=f"layer {layer + 1}", line={"color": shades[layer]},
-            text=[""] * (len(steps) - 1) + [f"layer {layer + 1}"], textposition="middle right",
+            text=[""] * (len(steps) - 1) + [f"layer {layer + 1}"], textposition="middle right", cliponaxis=False,
         )  # fmt: skip
     figure.add_hline(y=1 / layers, line={"color": GREY, "dash": "dot"}, annotation_text="uniform 1/L")
     return figure.update_layout(
