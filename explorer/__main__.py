@@ -7,11 +7,12 @@ with exit code 2 and one line that says what was wrong and what would be right.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import Cancelled, InputError
@@ -192,12 +193,6 @@ def run_evaluate(options: argparse.Namespace) -> dict[str, Any]:
     return run(options, make_shelf(options))
 
 
-def print_evaluation(result: dict[str, Any]) -> None:
-    from .evaluation.commands import show
-
-    show(result)
-
-
 def add_import(commands: Any) -> None:
     """`import`: the paper's release format."""
     parser = commands.add_parser("import", help="make a variant of the paper's release: LoRA adapter and attn_pool.pt")
@@ -244,12 +239,6 @@ def run_layers(options: argparse.Namespace) -> dict[str, Any]:
     return run(options, make_shelf(options))
 
 
-def print_layers(result: dict[str, Any]) -> None:
-    from .layers.command import show
-
-    show(result)
-
-
 def add_study(commands: Any) -> None:
     """`study`: designs x seeds, trained alike, evaluated, tested, reported."""
     from .study.commands import add_options
@@ -268,12 +257,6 @@ def run_study(options: argparse.Namespace) -> dict[str, Any]:
     return run(options)
 
 
-def print_study(result: dict[str, Any]) -> None:
-    from .study.commands import show
-
-    show(result)
-
-
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
@@ -286,6 +269,11 @@ def run_train(options: argparse.Namespace) -> dict[str, Any]:
     return result if options.estimate_only else result.to_json()
 
 
+def shown_by(module: str) -> Callable[[dict[str, Any]], None]:
+    """The printer of a command that has a package of its own, which is imported when it is needed."""
+    return lambda result: importlib.import_module(module, __package__).show(result)
+
+
 def print_fields(result: dict[str, Any]) -> None:
     for name, value in result.items():
         print(f"{name}: {value}")
@@ -296,10 +284,10 @@ PRINTERS = {
     "search": print_search,
     "runs": print_runs,
     "train": print_fields,
-    "evaluate": print_evaluation,
+    "evaluate": shown_by(".evaluation.commands"),
     "import": print_fields,
-    "layers": print_layers,
-    "study": print_study,
+    "layers": shown_by(".layers.command"),
+    "study": shown_by(".study.commands"),
 }
 
 

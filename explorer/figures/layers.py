@@ -63,13 +63,13 @@ def heat(
     """A heatmap [r, c]; `top` fixes the end of the scale, for figures that stand side by side."""
     r, c = rows.shape
     most = top or float(np.abs(rows).max()) or 1.0
-    signed = SIGN if centred else ""
+    sign = SIGN if centred else ""
     return go.Heatmap(
         z=rows, x=list(column_names), y=list(row_names), xgap=1, ygap=1 if r <= 4 * CELLS else 0,
         colorscale=DIVERGING if centred else CIVIDIS, zmin=-most if centred else 0, zmax=most,
-        texttemplate=f"%{{z:{signed}.2f}}" if r <= CELLS and c <= CELLS else None,
-        hovertemplate=f"%{{y}}, {of} %{{x}}: %{{z:{signed}.4f}}<extra></extra>",
-        colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": f"{signed}.2f"},
+        texttemplate=f"%{{z:{sign}.2f}}" if r <= CELLS and c <= CELLS else None,
+        hovertemplate=f"%{{y}}, {of} %{{x}}: %{{z:{sign}.4f}}<extra></extra>",
+        colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": f"{sign}.2f"},
     )  # fmt: skip
 
 

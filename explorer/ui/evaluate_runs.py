@@ -21,6 +21,7 @@ from ..store import data_dir
 from . import download_buttons, html_evaluate
 from . import texts_evaluate as texts
 from .html import note, problem
+from .parts import run_buttons
 from .services import Services
 from .sidebar import MAX_ACTIVE
 
@@ -108,12 +109,12 @@ def show_run(
     try:
         stamp, evaluation = results.get(run)
     except InputError as error:
-        return [listing, problem(error), *_buttons(run), services.runs.log(run.id), *[gr.skip()] * 6, drawn]
+        return [listing, problem(error), *run_buttons(run), services.runs.log(run.id), *[gr.skip()] * 6, drawn]
     settled = run.is_over and (run.id, run.state) == (drawn.id, drawn.state)
     state = [gr.skip()] * 5
     if not settled:
         card = html_evaluate.run_card(run, services.runs.progress(run.id))
-        state = [card, *_buttons(run), services.runs.log(run.id)]
+        state = [card, *run_buttons(run), services.runs.log(run.id)]
     fresh = (run.id, stamp) != (drawn.id, drawn.stamp)
     shown: list[Any] = [gr.skip()] * 5
     if fresh and evaluation is None:
@@ -132,15 +133,6 @@ def show_run(
     if fresh or asked != drawn.worst:
         worst = worst_of(evaluation, task, variant) if evaluation else ""
     return [listing, *state, *shown, worst, Drawn(run.id, run.state, stamp, asked)]
-
-
-def _buttons(run: Run) -> list[Any]:
-    """Stop, resume, delete."""
-    return [
-        gr.Button(interactive=run.is_active or run.state == "queued"),
-        gr.Button(interactive=run.can_resume),
-        gr.Button(interactive=run.is_over),
-    ]
 
 
 def first_with_examples(evaluation: Evaluation) -> str | None:

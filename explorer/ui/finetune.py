@@ -23,7 +23,7 @@ from ..store import data_dir
 from ..variants import PUBLISHED, TRAINED_HERE, short_name
 from . import html, texts
 from .html import esc, note, problem
-from .parts import HIDDEN, panel
+from .parts import HIDDEN, panel, run_buttons
 from .services import Services
 from .sidebar import Sidebar, variant_choices, variant_colours
 
@@ -347,8 +347,7 @@ def show_run(services: Services, chosen: str | None, drawn: Drawn) -> tuple[Any,
     drawn = drawn._replace(state=run.state)
     return (
         gr.Dropdown(choices=choices, value=run.id), state_card(run, steps),
-        gr.Button(interactive=run.is_active or run.state == "queued"), gr.Button(interactive=run.can_resume),
-        gr.Button(interactive=run.is_over), figure, drift, services.runs.log(run.id), drawn,
+        *run_buttons(run), figure, drift, services.runs.log(run.id), drawn,
         gr.Dropdown(choices=choices),
     )  # fmt: skip
 

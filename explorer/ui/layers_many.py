@@ -17,7 +17,7 @@ from ..store import Cancel
 from ..styles import label
 from . import html_layers, texts
 from .html import note, problem
-from .layers_test import made
+from .layers_test import for_visitor, made
 from .parts import HIDDEN, panel
 from .services import Services
 from .sidebar import Sidebar
@@ -44,13 +44,10 @@ def build_many_texts(
     def groups(corpus: str) -> list[Any]:
         return group_choices(services, corpus)
 
-    def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-        yield from show_many_texts(services, f"{request.session_hash}-layers", *values)
-
     for changed in (opened, sidebar.corpus.input, *(done.then for done in sidebar.corpus_set)):
         changed(groups, sidebar.corpus, [first, second], **HIDDEN)
     go.click(
-        run,
+        for_visitor(services, show_many_texts),
         [variant, versus, sidebar.corpus, first, second],
         [status, spread, differing],
         concurrency_limit=2,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -51,37 +51,51 @@ def build_test(
     def choices(chosen: str | None) -> Any:
         return switch_choices(services, chosen)
 
-    def switched(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-        yield from show_switched(services, f"{request.session_hash}-layers", *values)
-
-    def explained(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-        yield from show_why(services, f"{request.session_hash}-layers", *values)
-
-    def ablated(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-        yield from show_ablation(services, f"{request.session_hash}-layers", *values)
-
-    def probed(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
-        yield from show_probe(services, f"{request.session_hash}-layers", *values)
-
     def halt(request: gr.Request) -> None:
-        services.stop(f"{request.session_hash}-layers")
+        services.stop(session(request))
 
     variant.change(choices, variant, switches, **HIDDEN)
     switches.input(
-        switched, [variant, sidebar.corpus, query, switches], [status, ranking], trigger_mode="always_last",
+        for_visitor(services, show_switched), [variant, sidebar.corpus, query, switches], [status, ranking],
+        trigger_mode="always_last",
         concurrency_limit=4, **HIDDEN,
     )  # fmt: skip
     explain: dict[str, Any] = {
-        "fn": explained, "inputs": [variant, sidebar.corpus, query, document], "outputs": [why_status, why_figure],
+        "fn": for_visitor(services, show_why), "inputs": [variant, sidebar.corpus, query, document],
+        "outputs": [why_status, why_figure],
         "concurrency_limit": 4, **HIDDEN,
     }  # fmt: skip
     gr.on([why.click, document.submit], **explain)
     ablate.click(
-        ablated, [variant, sidebar.corpus], [worth_status, ablation_figure, told], concurrency_limit=2, **HIDDEN
+        for_visitor(services, show_ablation),
+        [variant, sidebar.corpus],
+        [worth_status, ablation_figure, told],
+        concurrency_limit=2,
+        **HIDDEN,
     )
-    probe.click(probed, [sidebar.variants, sidebar.corpus], [worth_status, probe_figure], concurrency_limit=2, **HIDDEN)
+    probe.click(
+        for_visitor(services, show_probe),
+        [sidebar.variants, sidebar.corpus],
+        [worth_status, probe_figure],
+        concurrency_limit=2,
+        **HIDDEN,
+    )
     stop.click(halt, queue=False, **HIDDEN)
     return document, explain
+
+
+def session(request: gr.Request) -> str:
+    """The key of a visitor's work in this tab, apart from that in Compare."""
+    return f"{request.session_hash}-layers"
+
+
+def for_visitor(services: Services, show: Callable[..., Iterator[list[Any]]]) -> Callable[..., Iterator[list[Any]]]:
+    """A handler that gives `show` the services and the visitor's key before what the page sends."""
+
+    def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        yield from show(services, session(request), *values)
+
+    return run
 
 
 def switch_choices(services: Services, variant: str | None) -> Any:

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from ..run import Run
+
 JS = (Path(__file__).parent / "compare.js").read_text(encoding="utf-8")
 """Marks a document in all columns; reports clicks on judgments and queries."""
 
@@ -17,3 +19,12 @@ HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 def panel(value: str = "", **options: Any) -> gr.HTML:
     """HTML of ours, in the page's own style sheet. What it shows was escaped by `html.esc`."""
     return gr.HTML(value, elem_classes=["px"], apply_default_css=False, **({"js_on_load": None} | options))
+
+
+def run_buttons(run: Run) -> list[Any]:
+    """Updates of the buttons Stop, Resume and Delete of a background run."""
+    return [
+        gr.Button(interactive=run.is_active or run.state == "queued"),
+        gr.Button(interactive=run.can_resume),
+        gr.Button(interactive=run.is_over),
+    ]
