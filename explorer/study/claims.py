@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .results import ClaimCard, Pair, Part, Verdict
+from .results import VERDICTS, ClaimCard, Pair, Part, Verdict
 
 ABSTRACT = "Tang & Yang, arXiv 2409.02727, abstract"
 
@@ -131,8 +131,7 @@ def _card(claim: Claim, parts: Sequence[Part]) -> ClaimCard:
         verdict = "contradicted"
     elif verdicts == {"supported"}:
         verdict = "supported"
-    names: tuple[Verdict, ...] = ("supported", "contradicted", "not told apart", "not tested")
-    counts = {name: sum(part.verdict == name for part in parts) for name in names}
+    counts = {name: sum(part.verdict == name for part in parts) for name in VERDICTS}
     said = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     reason = f"Of {len(parts)} comparisons: {said}."
     if not tested and parts:

@@ -12,14 +12,13 @@ def to_markdown(study: Study) -> str:
     """report.md."""
     parts = [f"# {safe(words.title(study))}", f"**{safe(study.question)}**"]
     if not study.finished:
-        done = sum(run.state == "evaluated" for run in study.runs)
-        parts.append(f"Not finished: {done} of {len(study.runs)} runs are evaluated.")
-    parts += ["## Answer", bullets(words.headline(study))]
+        parts.append(words.unfinished(study))
+    parts += ["## Answer", bullets([*words.headline(study), *words.claims_line(study)])]
+    if study.claims:
+        parts += ["## The paper's claims", *(_claim(card) for card in study.claims)]
     if study.entries:
         parts += ["## Scores", _table(study), words.READING]
     parts += _matrices(study)
-    if study.claims:
-        parts += ["## The paper's claims", *(_claim(card) for card in study.claims)]
     if study.layers:
         parts += ["## What the multi-layer poolers read", words.ATTENTION, _layers(study)]
     costs = words.costs(study)

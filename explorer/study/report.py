@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -12,34 +13,20 @@ from . import svg, words
 from .markdown import to_markdown
 from .results import ClaimCard, Study
 
-CSS = """
+CSS = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+"""Rules for what stands in an element of class "report", which the page uses too; it takes these colours from it."""
+
+ALONE = """
 :root { color-scheme: light dark; --ink: #1d2126; --dim: #5d6670; --line: #d9dee3; --page: #fff; --soft: #f4f6f8;
   --good: #0072B2; --bad: #B34A00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ec; --dim: #9aa5b1; --line: #39424b; --page: #15191d;
   --soft: #1e242a; --good: #56B4E9; --bad: #E69F00; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto; padding: 24px;
   max-width: 1080px; }
-h1 { font-size: 1.6rem; margin: 0 0 8px; } h2 { font-size: 1.2rem; margin: 40px 0 8px; } h3 { font-size: 1rem; }
-p, li { max-width: 76ch; } .dim, caption { color: var(--dim); font-size: .9rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { white-space: normal; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; } .text td { text-align: left; white-space: normal; }
-.best { font-weight: 700; } .small { display: block; color: var(--dim); font-size: .8rem; font-weight: 400; }
-.win { color: var(--good); font-weight: 600; } .loss { color: var(--bad); font-weight: 600; }
-.none { color: var(--dim); }
-.card { background: var(--soft); border-radius: 8px; padding: 12px 16px; margin: 12px 0; }
-.card h3 { margin: 0 0 4px; } .verdict { font-weight: 700; } .card ul { padding-left: 20px; margin: 4px 0; }
-blockquote { margin: 4px 0; padding-left: 12px; border-left: 3px solid var(--line); color: var(--dim);
-  max-width: 76ch; }
-figure { margin: 0; } svg { width: 100%; height: auto; color: var(--ink); }
-svg text { fill: var(--ink); font-size: 12px; }
-svg .mean { stroke: var(--ink); stroke-width: .7; }
-svg .tick { fill: var(--dim); font-size: 11px; } svg .grid { stroke: var(--line); } svg .uniform { stroke: var(--ink);
-  stroke-dasharray: 4 3; } svg .seeds { stroke-width: 6; stroke-opacity: .35; } svg .examples { stroke: var(--ink); }
-svg .seed { fill: var(--page); stroke: var(--ink); } svg .number { font-variant-numeric: tabular-nums; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); gap: 16px; }
+h1 { font-size: 1.6rem; margin: 0 0 8px; } h2 { font-size: 1.2rem; margin: 40px 0 8px; }
 """
+"""Of a report that is a file of its own."""
+
 VERDICT_SIGNS = {"supported": "✓", "contradicted": "✗", "not told apart": "≈", "not tested": "–"}
 
 
@@ -50,38 +37,52 @@ def write_reports(study: Study, folder: Path) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the report under its own heading."""
+
+    heading: str
+    html: str
+    detail: bool = False
+    """For those who check; the page folds it."""
+
+
+def sections(study: Study) -> list[Section]:
+    """All that a study has to show, the answer first."""
+    found = [Section("Answer", _list([*words.headline(study), *words.claims_line(study)]) + _figures(study))]
+    if study.claims:
+        cards = "".join(map(claim_html, study.claims))
+        found.append(Section("The paper’s claims", f'<div class="claims">{cards}</div>'))
+    if study.entries:
+        found.append(Section("Scores", f'{_table(study)}<p class="dim">{escape(words.READING)}</p>'))
+    matrices = _matrices(study)
+    if matrices:
+        found.append(Section("Which differences are differences?", f"<p>{escape(words.MATRIX)}</p>{matrices}", True))
+    if study.layers:
+        found.append(Section("What the multi-layer poolers read", _layers(study)))
+    costs = words.costs(study)
+    if costs:
+        found.append(Section("Cost", table(words.COST_HEADS, [cost.texts for cost in costs]), True))
+    if study.limits:
+        found.append(Section("What can and cannot be concluded", _list(study.limits)))
+    found.append(Section("Set-up", table(("", ""), words.setup_rows(study), "text"), True))
+    if study.problems:
+        found.append(Section("Problems", _list(study.problems)))
+    return found
+
+
 def to_html(study: Study) -> str:
     """The whole page."""
     head = escape(words.title(study))
-    parts = [f"<h1>{head}</h1>", f"<p>{escape(study.question)}</p>", *_unfinished(study)]
-    parts += ["<h2>Answer</h2>", _list(words.headline(study)), _figures(study)]
-    if study.entries:
-        parts += ["<h2>Scores</h2>", _table(study), f'<p class="dim">{escape(words.READING)}</p>']
-    parts += _matrices(study)
-    if study.claims:
-        parts += ["<h2>The paper’s claims</h2>", *map(claim_html, study.claims)]
-    parts += _layers(study)
-    costs = words.costs(study)
-    if costs:
-        parts += ["<h2>Cost</h2>", table(words.COST_HEADS, [cost.texts for cost in costs])]
-    if study.limits:
-        parts += ["<h2>What can and cannot be concluded</h2>", _list(study.limits)]
-    parts += ["<h2>Set-up</h2>", table(("", ""), words.setup_rows(study), "text")]
-    if study.problems:
-        parts += ["<h2>Problems</h2>", _list(study.problems)]
-    body = "\n".join(part for part in parts if part)
+    unfinished = f"<p><strong>{escape(words.unfinished(study))}</strong></p>" if not study.finished else ""
+    body = "\n".join(f"<h2>{escape(part.heading)}</h2>\n{part.html}" for part in sections(study))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{head}</title>\n<style>{CSS}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{head}</title>\n<style>{ALONE}{CSS}</style>\n</head>\n<body>\n"
+        f'<main class="report">\n<h1>{head}</h1>\n<p>{escape(study.question)}</p>\n{unfinished}\n{body}\n</main>\n'
+        "</body>\n</html>\n"
     )
-
-
-def _unfinished(study: Study) -> list[str]:
-    if study.finished:
-        return []
-    done = sum(run.state == "evaluated" for run in study.runs)
-    return [f"<p><strong>Not finished: {done} of {len(study.runs)} runs are evaluated.</strong></p>"]
 
 
 def _figures(study: Study) -> str:
@@ -125,11 +126,11 @@ def _table(study: Study) -> str:
     return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _matrices(study: Study) -> list[str]:
-    parts = []
-    for heading, scope, how in words.scopes(study):
-        parts += [f"<h3>{escape(heading)}</h3>", f'<p class="dim">{escape(how)}</p>', matrix_html(study, scope)]
-    return ["<h2>Which differences are differences?</h2>", f"<p>{escape(words.MATRIX)}</p>", *parts] if parts else []
+def _matrices(study: Study) -> str:
+    return "".join(
+        f'<h3>{escape(heading)}</h3><p class="dim">{escape(how)}</p>{matrix_html(study, scope)}'
+        for heading, scope, how in words.scopes(study)
+    )
 
 
 def matrix_html(study: Study, scope: str) -> str:
@@ -157,21 +158,18 @@ def claim_html(card: ClaimCard) -> str:
     parts = [f"{part.type}: {part.verdict}; {part.numbers}" for part in card.parts]
     sign = VERDICT_SIGNS[card.verdict]
     return (
-        f'<div class="card"><h3>{escape(card.title)}</h3><p class="verdict">{sign} {escape(card.verdict)}</p>'
+        f'<div class="claim"><h3>{escape(card.title)}</h3><p class="verdict">{sign} {escape(card.verdict)}</p>'
         f"<blockquote>{escape(card.statement)} ({escape(card.source)})</blockquote>"
         f"<p>{escape(card.comparison)} {escape(card.reason)}</p>{_list(parts) if parts else ''}</div>"
     )
 
 
-def _layers(study: Study) -> list[str]:
-    if not study.layers:
-        return []
+def _layers(study: Study) -> str:
     shown = []
     for one in study.layers:
         picture = svg.columns(one.mean, one.weights, 1 / len(one.mean), f"Weight of each layer in {one.name}")
         shown.append(f"<figure><h3>{escape(one.name)}</h3>{picture}</figure>")
-    heading = "<h2>What the multi-layer poolers read</h2>"
-    return [heading, f"<p>{escape(words.ATTENTION)}</p>", f'<div class="figures">{"".join(shown)}</div>']
+    return f'<p>{escape(words.ATTENTION)}</p><div class="figures">{"".join(shown)}</div>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import InputError
 from ..significance import Test
@@ -27,6 +27,7 @@ ALL = "all"
 
 RunState = Literal["waiting", "begun", "trained", "evaluated"]
 Verdict = Literal["supported", "contradicted", "not told apart", "not tested"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
 from ..run import duration
-from .results import ALL, Entry, Estimate, Latency, Pair, Study
+from .results import ALL, VERDICTS, Entry, Estimate, Latency, Pair, Study
 
 READING = (
     "Scores are means over seeds. ± is half the 95 % t interval over seeds: other trainings of the same design, tested "
@@ -48,6 +49,19 @@ def headline(study: Study) -> list[str]:
             said += f"; not told apart from it: {', '.join(tied)}"
         found.append(f"{said}.")
     return found or ["Nothing can be said yet: fewer than two designs have all scores of a task type."]
+
+
+def claims_line(study: Study) -> list[str]:
+    """How the paper's claims fared, in one sentence; none without claims."""
+    counts = Counter(verdict for verdict, _ in verdicts(study))
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    return [f"Of the paper’s {len(study.claims)} claims here: {said}."] if said else []
+
+
+def unfinished(study: Study) -> str:
+    """How far an unfinished study is."""
+    done = sum(run.state == "evaluated" for run in study.runs)
+    return f"Not finished: {done} of {len(study.runs)} runs are evaluated."
 
 
 def setup_rows(study: Study) -> list[tuple[str, str]]:

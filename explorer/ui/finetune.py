@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..designs import DEFAULT_BACKBONE, STUDY_DESIGNS
+from ..designs import STUDY_DESIGNS
 from ..errors import InputError
 from ..run import Run
 from ..store import data_dir
@@ -26,14 +27,7 @@ from .html import esc, note, problem
 from .parts import HIDDEN, panel, run_buttons
 from .services import Services
 from .sidebar import Sidebar, variant_choices, variant_colours
-
-BUILT_IN_DATA = "builtin:docstrings"
-PRESETS: dict[str, dict[str, Any]] = {
-    "About a minute": {"max_steps": 20, "batch_size": 32, "max_length": 64, "eval_every": 10},
-    "About ten minutes": {"max_steps": 150, "batch_size": 48, "max_length": 96, "eval_every": 25},
-    "Custom": {},
-}
-"""Steps that two processor cores make in that time; a GPU is much faster."""
+from .training_form import TrainingWanted, estimate, flags, training_fields
 
 CURVES_EVERY = 5.0
 """Seconds between two redraws of the curves: each one mounts the plot anew."""
@@ -49,65 +43,16 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Wanted(TrainingWanted):
     """What the form asks for, in the order of its inputs."""
 
     design: str
-    backbone: str
-    built_in: bool
-    files: list[str] | None
-    hub: str
-    preset: str
     name: str
-    max_steps: float
-    batch_size: float
-    max_length: float
-    learning_rate: float
-    pooler_learning_rate: float
-    scale: float
-    pooler_init: str
-    guide_weight: float
     seed: float
 
-    @property
-    def data(self) -> list[str]:
-        """Data sources as the command line takes them."""
-        named = [self.hub.strip()] if self.hub.strip() else []
-        named = [n if n.startswith("hub:") else f"hub:{n}" for n in named]
-        return [*([BUILT_IN_DATA] if self.built_in else []), *(self.files or []), *named]
-
-    @property
-    def missing(self) -> str:
-        """What is missing before it can start; empty when nothing is."""
-        if not self.data:
-            return "Choose training data first"
-        if not self.backbone.strip():
-            return "Name a backbone first"
-        return ""
-
     def options(self) -> dict[str, Any]:
-        """Options of `train` apart from data and output; a preset wins over the custom fields it sets."""
-        custom = {
-            "max_steps": int(self.max_steps),
-            "batch_size": int(self.batch_size),
-            "max_length": int(self.max_length),
-            "eval_every": max(1, int(self.max_steps) // 6),
-        }
-        guide = {"guide": "published", "guide_weight": self.guide_weight} if self.guide_weight else {}
-        return {
-            "design": self.design,
-            "backbone": self.backbone.strip(),
-            **custom,
-            "learning_rate": self.learning_rate,
-            "pooler_learning_rate": self.pooler_learning_rate,
-            "scale": self.scale,
-            "pooler_init": self.pooler_init,
-            **guide,
-            "seed": int(self.seed),
-            "serve_length": 256,
-            "save_every": 25,
-            **PRESETS.get(self.preset, {}),
-        }
+        """Options of `train` apart from data and output."""
+        return {"design": self.design, **self.training(), "seed": int(self.seed)}
 
     def arguments(self, output: Path | str) -> list[str]:
         """The command line after `train`. Raises `InputError` if it is not valid."""
@@ -115,8 +60,7 @@ class Wanted:
 
         options = self.options()
         TrainingConfig(data=tuple(self.data), **options)  # refuses what the run would refuse, before it is queued
-        flags = [part for key, value in options.items() for part in (f"--{key.replace('_', '-')}", str(value))]
-        return [*flags, "--data", *self.data, "--output", str(output)]
+        return [*flags(options), "--data", *self.data, "--output", str(output)]
 
     def output(self) -> Path:
         """A folder of its own for the variant: what was typed, made safe, and numbered where it is taken."""
@@ -140,7 +84,7 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
             command = gr.Code(language="shell", label="The exact command", interactive=False, elem_id="train-command")
             with gr.Row():
                 start = gr.Button("Start", variant="primary", elem_id="train-start")
-                estimate = gr.Button("Estimate time and memory", elem_id="train-estimate")
+                measure = gr.Button("Estimate time and memory", elem_id="train-estimate")
             said = panel(elem_id="train-said")
         with gr.Column(scale=3, min_width=320):
             watched = gr.Dropdown([], label="Run", elem_id="run-choice", filterable=False)
@@ -185,7 +129,7 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
     timer.tick(look, [watched, drawn], view, queue=False, **HIDDEN)
     watched.input(look, [watched, drawn], view, **HIDDEN)
     start.click(begin, inputs, [watched, said], **HIDDEN).then(look, [watched, drawn], view, **HIDDEN)
-    estimate.click(
+    measure.click(
         lambda *values: estimated(services, Wanted(*values)), inputs, said, api_visibility="private",
         show_progress_on=said, concurrency_limit=2,
     )  # fmt: skip
@@ -202,32 +146,11 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
 def _form() -> dict[str, Any]:
     """The fields, in the order of `Wanted`."""
     design = gr.Dropdown(list(STUDY_DESIGNS), value="multi-layer-bidirectional", label="Design", elem_id="train-design")
-    backbone = gr.Dropdown(
-        [DEFAULT_BACKBONE], value=DEFAULT_BACKBONE, label="Backbone", allow_custom_value=True, info=texts.BACKBONE_INFO
-    )
-    built_in = gr.Checkbox(True, label=texts.BUILT_IN_DATA_LABEL, elem_id="train-builtin")
-    files = gr.File(label=texts.TRAIN_FILES, file_count="multiple", height=110, elem_id="train-files")
-    hub = gr.Textbox(label="or a hub dataset (owner/name:split)", elem_id="train-hub")
-    preset = gr.Radio(list(PRESETS), value="About a minute", label="How long, on two cores", elem_id="train-preset")
-    name = gr.Textbox(label="Name of the variant (optional)", elem_id="train-name")
-    with gr.Accordion("Custom settings", open=False):
-        with gr.Row():
-            steps = gr.Number(200, label="Steps", precision=0, minimum=1)
-            batch = gr.Number(64, label="Pairs a step", precision=0, minimum=2)
-            length = gr.Number(128, label="Tokens a text", precision=0, minimum=8)
-        with gr.Row():
-            rate = gr.Number(2e-4, label="Learning rate")
-            pooler_rate = gr.Number(2e-4, label="Pooler learning rate")
-            scale = gr.Number(20, label="Scale (1 / temperature)")
-        with gr.Row():
-            init = gr.Dropdown(["near-last", "near-mean", "random"], value="near-last", label="Pooler starts")
-            guide = gr.Number(0, label="Weight of the published model as guide")
-            seed = gr.Number(0, label="Seed", precision=0)
-    return {
-        "design": design, "backbone": backbone, "built_in": built_in, "files": files, "hub": hub, "preset": preset,
-        "name": name, "max_steps": steps, "batch_size": batch, "max_length": length, "learning_rate": rate,
-        "pooler_learning_rate": pooler_rate, "scale": scale, "pooler_init": init, "guide_weight": guide, "seed": seed,
-    }  # fmt: skip
+    training = training_fields("train", "near-last")
+    with gr.Row():
+        name = gr.Textbox(label="Name of the variant (optional)", scale=3, elem_id="train-name")
+        seed = gr.Number(0, label="Seed", precision=0, scale=1)
+    return {**training, "design": design, "name": name, "seed": seed}
 
 
 def _overlay(services: Services) -> gr.Dropdown:
@@ -278,27 +201,13 @@ def start_run(services: Services, wanted: Wanted) -> tuple[Any, ...]:
 
 def estimated(services: Services, wanted: Wanted) -> str:
     """Time, memory and trained parameters, from a few measured steps of the command's own --estimate-only."""
-    import json
-    import subprocess
-    import sys
-    import tempfile
-
     try:
         if wanted.missing:
             raise InputError(wanted.missing)
         with tempfile.TemporaryDirectory() as folder:
-            line = [sys.executable, "-m", "explorer", "train", *wanted.arguments(Path(folder) / "estimate")]
-            done = subprocess.run(
-                [*line, "--estimate-only", "--json", "--device", services.device()], capture_output=True, text=True,
-                cwd=Path(__file__).resolve().parents[2], timeout=600, check=False,
-            )  # fmt: skip
-        if done.returncode:
-            raise InputError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the estimate failed")
-        found = json.loads(done.stdout)
+            found = estimate("train", wanted.arguments(Path(folder) / "estimate"), services.device())
     except InputError as error:
         return problem(error)
-    except subprocess.TimeoutExpired:
-        return note("Measuring a few steps took longer than ten minutes; the run would take very long.", "error")
     return note(
         f"About {found['seconds'] / 60:.1f} minutes ({found['seconds_per_step']:.1f} s a step), "
         f"{found['memory_bytes'] / 2**30:.1f} GiB of memory, {found['parameters']:,} trained parameters, "
