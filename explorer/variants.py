@@ -207,6 +207,18 @@ class Shelf:
         self.refresh()
         return [v for v in self.variants if v.backbone == backbone]
 
+    def add_folder(self, folder: Path) -> list[Variant]:
+        """Put the variants of a further folder on the shelf; a name that stood for something else stands for these."""
+        with self._lock:
+            before = {v.name: v.path for v in self.variants}
+            self.folders = [*(f for f in self.folders if f != folder), folder]
+            self.refresh()
+            added = [v for v in self.variants if v.path and folder in v.path.parents]
+            for variant in added:
+                if before.get(variant.name, variant.path) != variant.path and variant.name in self._loaded:
+                    self.unload(variant.name)
+            return added
+
     def add_contender(self, model: str) -> Variant:
         """Put a sentence-transformers model (hub id or folder) on the shelf; it is loaded to see that it works."""
         if model not in self.contenders:

@@ -346,7 +346,8 @@ class Analysis:
             seeds = [len(line.seeds) for line in (a, b) if not line.baseline]
             made = _won(Test("", "", question, "Welch's t test over seeds", sum(seeds), x, y, x - y), a, b, tasks)
             if found is None or min(seeds, default=0) < MIN_SEEDS:
-                why = f"{_these(tasks)} gives no results by single example, {len(tasks)} of {MIN_TASKS} tasks and"
+                give = "gives" if len(tasks) == 1 else "give"
+                why = f"{_these(tasks)} {give} no results by single example, {len(tasks)} of {MIN_TASKS} tasks and"
                 return replace(made, refused=f"{why} {min(seeds, default=0)} of {MIN_SEEDS} seeds are too few")
             if found.p is None:
                 return replace(made, refused="all seeds gave the very same scores, so chance in training is unknown")

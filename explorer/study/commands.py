@@ -72,7 +72,7 @@ def asked(options: argparse.Namespace) -> Asked:
     return Asked(
         training=given_options(options),
         designs=None if options.designs is None else designs(options.designs),
-        seeds=None if options.seeds is None else tuple(map(_seed, options.seeds)),
+        seeds=None if options.seeds is None else seeds_of(",".join(options.seeds)),
         tasks=tuple(tasks) or None,
         baselines=None if options.baselines is None else tuple(options.baselines),
         data_dir=options.data_dir,
@@ -87,10 +87,13 @@ def designs(given: list[str]) -> tuple[str, ...]:
     return tuple(one for name in given for one in (STUDY_DESIGNS if name == "all" else (name,)))
 
 
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise InputError(f"seed '{text[:40]}' is not a whole number of at least 0")
-    return int(text)
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Seeds as they are typed, "0, 1, 2". Raises `InputError`."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if not name.isascii() or not name.isdigit():
+            raise InputError(f"seed '{name[:40]}' is not a whole number of at least 0")
+    return tuple(map(int, names))
 
 
 def _say(sentence: str) -> None:

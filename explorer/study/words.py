@@ -17,8 +17,9 @@ READING = (
 )
 MATRIX = (
     "Each cell is the row's score minus the column's, averaged over seeds and the tasks of the type. ▲ the row is "
-    "better, ▼ the column is better, · not told apart; p after Holm's correction over all pairs of designs, and apart "
-    "from these over all pairs of a design and a baseline."
+    "better, ▼ the column is better, · not told apart, because p is not below 5 % or because other seeds could turn "
+    "it round; p after Holm's correction over all pairs of designs, and apart from these over all pairs of a "
+    "design and a baseline."
 )
 ATTENTION = (
     "Mean attention of the pooler over layers at the end of training (dots: seeds). Attention is not explanation: a "

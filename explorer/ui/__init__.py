@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import InputError
+from ..study.report import CSS as REPORT_CSS
 from . import texts
 from .api import build_api
 from .compare import KEEP_ADDRESS, SHOW_QUERY, Compare, build_compare, example_updates
@@ -18,9 +19,11 @@ from .layers import Layers, build_layers
 from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services, readable
 from .sidebar import Sidebar, build_sidebar
+from .study import build_study
 from .variants import build_variants, cards
 
-CSS = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "evaluate.css"))
+SHEETS = [Path(__file__).parent / name for name in ("page.css", "evaluate.css", "study.css")]
+CSS = "".join([*(sheet.read_text(encoding="utf-8") for sheet in SHEETS), REPORT_CSS])
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
@@ -69,11 +72,13 @@ def build_app(services: Services) -> gr.Blocks:
                 following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
             with gr.Tab("Evaluate", id="evaluate") as evaluate_tab:
                 evaluate = build_evaluate(services, sidebar, evaluate_tab.select)
+            with gr.Tab("Study", id="study") as study_tab:
+                studying = build_study(services, sidebar, study_tab.select)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
-        timers = {finetune_tab: following, evaluate_tab: evaluate.timer}
-        for tab in (compare_tab, layers_tab, finetune_tab, evaluate_tab, variants_tab):
+        timers = {finetune_tab: following, evaluate_tab: evaluate.timer, study_tab: studying}
+        for tab in (compare_tab, layers_tab, finetune_tab, evaluate_tab, study_tab, variants_tab):
             hidden = [timer for of, timer in timers.items() if of is not tab]
             tab.select(partial(_stopped, len(hidden)), None, hidden, **HIDDEN)
         _open_layers_from_hits(services, sidebar, compare, layers, tabs)

@@ -96,7 +96,7 @@ def training_fields(prefix: str, pooler_init: str) -> dict[str, Any]:
         info=texts.BACKBONE_INFO, elem_id=f"{prefix}-backbone",
     )  # fmt: skip
     built_in = gr.Checkbox(True, label=texts.BUILT_IN_DATA_LABEL, elem_id=f"{prefix}-builtin")
-    files = gr.File(label=texts.TRAIN_FILES, file_count="multiple", height=110, elem_id=f"{prefix}-files")
+    files = gr.File(label=texts.TRAIN_FILES, file_count="multiple", height=150, elem_id=f"{prefix}-files")
     hub = gr.Textbox(label="or a hub dataset (owner/name:split)", elem_id=f"{prefix}-hub")
     preset = gr.Radio(
         list(PRESETS), value="About a minute", label="How long a training, on two cores", elem_id=f"{prefix}-preset"
