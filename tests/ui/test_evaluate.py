@@ -279,6 +279,27 @@ def test_a_worst_query_goes_to_compare_with_its_documents(services, library):
             runs.asked_query(services, results, run.id, task, bad)
 
 
+def test_a_query_of_an_official_task_goes_to_compare_with_its_documents(home, tmp_path, shelf, shared):
+    task, data = "XQuADRetrieval", str(shared / "mteb")
+    evaluate(shelf, EvaluationConfig(("bm25",), (task,), shared / "mteb"), tmp_path / "out", quiet=True)
+    script = tmp_path / "evaluator.py"
+    script.write_text(EVALUATOR.replace("MADE", repr(str(tmp_path / "out"))))
+    services, results = Services(shelf), Results()
+    services.runs = Runs(command=[sys.executable, str(script)])
+    asked = ["--variants", "bm25", "--tasks", task, "--data-dir", data, "--output", str(tmp_path / "page")]
+    run = finished(services, services.runs.start("evaluate", asked, "official").id)
+    worst = results.get(run)[1].worst("bm25", task)[0]
+    opened = runs.asked_query(services, results, run.id, task, {"query": worst["text"]})
+    corpus = services.library.open(opened.corpus)
+    assert (len(corpus.documents), len(corpus.queries)) == (240, 1190)
+    id = next(id for id, text in corpus.queries.items() if text == opened.query)
+    there = {document.id for document in corpus.documents}
+    assert corpus.qrels[id]
+    assert set(corpus.qrels[id]) <= there
+    again = runs.asked_query(services, results, run.id, task, {"query": worst["text"]})
+    assert again.corpus == opened.corpus  # not added twice
+
+
 def test_documents_that_are_gone_are_said(services, library, evaluation):
     run = replace(start(services, library), arguments=("--tasks", "Other"))
     with pytest.raises(InputError, match="not at hand"):
