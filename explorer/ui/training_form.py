@@ -101,7 +101,7 @@ def training_fields(prefix: str, pooler_init: str) -> dict[str, Any]:
     preset = gr.Radio(
         list(PRESETS), value="About a minute", label="How long a training, on two cores", elem_id=f"{prefix}-preset"
     )
-    with gr.Accordion("Custom settings", open=False):
+    with gr.Accordion("Custom settings", open=False, elem_id=f"{prefix}-custom"):
         with gr.Row():
             steps = gr.Number(200, label="Steps", precision=0, minimum=1)
             batch = gr.Number(64, label="Pairs a step", precision=0, minimum=2)
