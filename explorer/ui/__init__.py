@@ -9,6 +9,8 @@ from typing import Any
 import gradio as gr
 
 from ..errors import InputError
+from ..lessons.course import LESSONS
+from ..lessons.lesson import CORPUS
 from ..study.report import CSS as REPORT_CSS
 from . import texts
 from .api import build_api
@@ -16,13 +18,14 @@ from .compare import KEEP_ADDRESS, SHOW_QUERY, Compare, build_compare, example_u
 from .evaluate import Evaluate, build_evaluate
 from .finetune import build_finetune
 from .layers import Layers, build_layers
+from .learn import Learn, build_learn, look_at
 from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services, readable
 from .sidebar import Sidebar, build_sidebar
 from .study import build_study
 from .variants import build_variants, cards
 
-SHEETS = [Path(__file__).parent / name for name in ("page.css", "evaluate.css", "study.css")]
+SHEETS = [Path(__file__).parent / name for name in ("page.css", "evaluate.css", "study.css", "learn.css")]
 CSS = "".join([*(sheet.read_text(encoding="utf-8") for sheet in SHEETS), REPORT_CSS])
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -76,13 +79,16 @@ def build_app(services: Services) -> gr.Blocks:
                 studying = build_study(services, sidebar, study_tab.select)
             with gr.Tab("Variants", id="variants") as variants_tab:
                 shelf = build_variants(services, sidebar)
+            with gr.Tab("Learn", id="learn") as learn_tab:
+                learn = build_learn(services)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
         timers = {finetune_tab: following, evaluate_tab: evaluate.timer, study_tab: studying}
-        for tab in (compare_tab, layers_tab, finetune_tab, evaluate_tab, study_tab, variants_tab):
+        for tab in (compare_tab, layers_tab, finetune_tab, evaluate_tab, study_tab, variants_tab, learn_tab):
             hidden = [timer for of, timer in timers.items() if of is not tab]
             tab.select(partial(_stopped, len(hidden)), None, hidden, **HIDDEN)
         _open_layers_from_hits(services, sidebar, compare, layers, tabs)
         _open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
+        _open_tabs_from_lesson(services, sidebar, compare, layers, learn, tabs)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:
@@ -91,7 +97,13 @@ def build_app(services: Services) -> gr.Blocks:
         def examples(corpus: str) -> list[Any]:
             return example_updates(services, corpus)[:-1]
 
+        def restore_lesson(request: gr.Request) -> list[Any]:
+            wanted = request.query_params.get("lesson")
+            known = wanted in [one.id for one in LESSONS]
+            return [wanted, gr.Tabs(selected="learn")] if known else [gr.skip(), gr.skip()]
+
         app.load(fn=None, js=CLOSE_SIDEBAR_ON_PHONES)
+        app.load(restore_lesson, None, [learn.chosen, tabs], **HIDDEN).then(**learn.show)
         loading = app.load(restore, remembered, restored, **HIDDEN)
         loading.then(sidebar.describe, sidebar.corpus, sidebar.corpus_note, **HIDDEN)
         loading.then(examples, sidebar.corpus, compare.examples, **HIDDEN)
@@ -109,6 +121,28 @@ def _stopped(count: int) -> Any:
     """The timers of tabs that are not shown ask nothing."""
     stopped = [gr.Timer(active=False) for _ in range(count)]
     return stopped if count > 1 else stopped[0]
+
+
+def _open_tabs_from_lesson(
+    services: Services, sidebar: Sidebar, compare: Compare, layers: Layers, learn: Learn, tabs: gr.Tabs
+) -> None:
+    """A lesson sets up the sidebar, Compare and Layers, and opens the one in which it is to be looked at."""
+
+    def set_up(id: str) -> list[Any]:
+        one, document = look_at(services, id)
+        reads = one.setup.reads or gr.skip()
+        corpus = gr.Dropdown(choices=services.library.names, value=CORPUS)
+        tab = gr.Tabs(selected=one.setup.tab)
+        return [tab, list(one.setup.variants), corpus, one.setup.query, reads, one.setup.query, document]
+
+    outputs = [tabs, sidebar.variants, sidebar.corpus, compare.query, layers.variant, layers.text, layers.other]
+    ready = learn.look.click(set_up, learn.chosen, outputs, **HIDDEN)
+    ready.success(sidebar.describe, sidebar.corpus, sidebar.corpus_note, **HIDDEN)
+    ready.success(lambda: example_updates(services, CORPUS)[:-1], None, compare.examples, **HIDDEN)
+    searched = ready.success(**compare.search)
+    searched.then(fn=None, inputs=[compare.query, sidebar.variants, sidebar.corpus, compare.k], js=KEEP_ADDRESS)
+    searched.then(**layers.read)
+    searched.then(compare.many.refresh, compare.many.inputs, compare.many.outputs, concurrency_limit=4, **HIDDEN)
 
 
 SHOW_WHY = "() => setTimeout(() => document.getElementById('why-document').scrollIntoView({ block: 'center' }), 400)"
@@ -172,6 +206,9 @@ def asked_why(services: Services, query: str, corpus_name: str, data: Any) -> li
 def starting_values(services: Services, remembered: dict[str, Any], address: dict[str, str]) -> list[Any]:
     """Variants, corpus, k and query to start with: the address wins, then what was remembered, then
     defaults. What is not valid (any more) is left out."""
+    taken = next((one.setup for one in LESSONS if one.id == address.get("lesson")), None)
+    if taken:  # a link to a lesson looks the same for everybody
+        address = {"variants": ",".join(taken.variants), "corpus": CORPUS, "query": taken.query, **address}
     wanted = address.get("variants", "").split(",") if address.get("variants") else remembered.get("variants") or []
     known = {v.name for v in services.shelf.variants}
     variants = [name for name in wanted if name in known][:8] or services.default_variants()

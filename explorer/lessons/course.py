@@ -1,0 +1,170 @@
+"""The seven lessons, in their order. Texts only: what is true of the checkpoints is measured, never written here."""
+
+from __future__ import annotations
+
+from ..errors import InputError
+from . import experiments, reproduce
+from .experiments import BOTH_WAYS, CAUSAL, END, LAYERED, MEAN
+from .lesson import Lesson, Setup
+
+LESSONS = (
+    Lesson(
+        "pooling",
+        "What is pooling?",
+        (
+            "A transformer gives one vector for every token of a text. Search needs one vector for the whole text. Pooling "
+            "is the rule that makes one of many: take the mean of all token states, or only the state of the end token, or "
+            "let a small trained network read them.",
+            "Here one and the same model, with the same weights, is read twice: by the mean, for which it was trained, and "
+            "by its end token, for which it was not.",
+        ),
+        "For a query, how many of the ten best documents will the two readings share?",
+        ("nearly all: eight or more", "about half: four to eight", "few: fewer than four"),
+        experiments.pooling,
+        (
+            "Both readings come from the same states, so they know much the same. What differs is what survives: the mean "
+            "keeps a little of every word, the end token keeps what the model happened to gather there. Training with one "
+            "pooling makes the states fit that pooling, which is why a design is a pair of model and pooling.",
+            "In Compare, look at the ranks that shift between the two columns, then run all queries.",
+        ),
+        Setup("compare", (MEAN, END), "Why do my eyes water when I chop onions?"),
+        "pooling-alone",
+        reproduce.on_retrieval,
+    ),
+    Lesson(
+        "last-token",
+        "Why does the last token of a causal model know the sentence, and the first not?",
+        (
+            "With causal attention a token sees itself and what stands before it, never what comes after. Language models "
+            "are trained this way, as they guess the next word.",
+            "Take two sentences that are alike up to their last words, and look at the states of the last layer at two "
+            "places: the first token and the end token.",
+        ),
+        "Under causal attention, which state differs between the two sentences?",
+        ("only the first token’s", "only the end token’s", "both", "neither"),
+        experiments.last_token,
+        (
+            "A state can depend only on what its token has seen. The first token has seen nothing but itself, so whatever "
+            "follows leaves it as it is; the end token has seen everything. So Model 1 of the paper takes the end token, and "
+            "so the multi-layer pooler reads the end token of every layer when attention is causal.",
+            "In Compare, search with designs that read the end token and the mean under causal attention.",
+        ),
+        Setup("compare", ("minilm/eos-causal", CAUSAL), "My passport was stolen on holiday, how do I get home?"),
+        "simple-is-enough",
+        reproduce.on_topics,
+    ),
+    Lesson(
+        "attention",
+        "What does bidirectional attention change?",
+        (
+            "With bidirectional attention every token sees the whole text, so every state may carry what comes later, too. "
+            "Then a mean over tokens is a mean of states that all know the sentence.",
+            "Two variants were trained alike, on the same pairs in the same order, both with the mean of the tokens; one with "
+            "bidirectional and one with causal attention.",
+        ),
+        "Which one finds the judged documents better?",
+        ("the bidirectional one, clearly", "the causal one, clearly", "no clear difference on these queries"),
+        experiments.attention,
+        (
+            "Whether a difference is clear depends on its size and on how many queries there are. A hundred queries on easy "
+            "passages leave much to chance; test the claim below on python-stdlib as well, which has more and harder ones.",
+            "This backbone was pretrained with bidirectional attention. For a language model, pretrained with causal "
+            "attention, it is the other way round: there bidirectional attention is what training must teach.",
+        ),
+        Setup("compare", (BOTH_WAYS, CAUSAL), "how far away lightning, counting seconds"),
+        "attention-alone",
+        reproduce.on_retrieval,
+    ),
+    Lesson(
+        "layers",
+        "What is in each layer?",
+        (
+            "A transformer is a stack: every layer reads the states of the one below and writes new ones. The usual poolers "
+            "read the last layer alone and throw the others away.",
+            "But each layer has states that can be read. Here every layer’s mean is used by itself as the embedding.",
+        ),
+        "Read alone, which layer finds the most?",
+        ("one of the first", "one in the middle", "the last one"),
+        experiments.each_layer,
+        (
+            "Low layers are near to the words, high ones to what the model was trained for. This backbone was trained to be "
+            "read at its last layer, so that layer is made for it; in language models, whose last layer is made to guess the "
+            "next word, layers in the middle are often better.",
+            "In Layers, ask “What could each layer do alone?” for this or another corpus.",
+        ),
+        Setup("layers", (LAYERED, MEAN), "soft egg liquid yolk minutes", LAYERED),
+        "all-layers",
+        reproduce.on_retrieval,
+    ),
+    Lesson(
+        "mixing",
+        "How does multi-layer pooling mix the layers?",
+        (
+            "The paper’s own proposal reads all layers: a few trained vectors, the latents, look at one state of every layer "
+            "and take a weighted sum, a cross-attention with as many keys as there are layers. The weights differ by text.",
+            "Its start gave every layer the same weight. Training decided what came of it.",
+        ),
+        "Averaged over the documents, how are the weights spread after training?",
+        ("about evenly", "most of it on the last layer", "most of it on another layer"),
+        experiments.mixing,
+        (
+            "Weights follow what training rewards. A layer that is made for the task gets them; and once nearly all weight is "
+            "on one layer, the others hardly take part in training any more, so that it stays there.",
+            "In Layers, look at heads and latents: do they all read the same layer? A weight says how much was read, not "
+            "what it did: that is the next lesson.",
+        ),
+        Setup("layers", (LAYERED, "minilm/multi-layer-causal"), "soft egg liquid yolk minutes", LAYERED),
+        "trainable-bidirectional",
+        reproduce.on_retrieval,
+    ),
+    Lesson(
+        "ablation",
+        "Does the weight matter?",
+        (
+            "A weight is what the pooler gave to a layer; whether the layer mattered is another question. To answer it one "
+            "takes the layer away, with all else as it is, and looks at what changes. This is an ablation.",
+            "Here the layer with the second largest weight is switched off, for all documents and all queries.",
+        ),
+        "What happens to the quality of the ranking?",
+        ("it falls, clearly", "it rises, clearly", "no clear change"),
+        experiments.ablation,
+        (
+            "Attention is not explanation: a small weight on a long vector may do much, a large one on a vector that all texts "
+            "share may do nothing. Only taking away tells, and taking away one layer says nothing of taking away two.",
+            "In Layers, switch layers off one by one and watch a document’s rank; then measure all of them over all queries.",
+        ),
+        Setup("layers", (LAYERED, MEAN), "remove tick safely", LAYERED),
+        "all-layers",
+        reproduce.on_retrieval,
+    ),
+    Lesson(
+        "significance",
+        "Is A better than B?",
+        (
+            "Two trained variants are compared over all judged queries, and one has the higher mean. It would be odd if two "
+            "models came out exactly equal: some difference there always is.",
+            "The question is whether other queries of the same kind would show it again. The test here turns the sign of each "
+            "query’s difference at random, thousands of times, and counts how often chance alone makes as much.",
+        ),
+        "Multi-layer and mean pooling, both bidirectional: is the difference more than chance?",
+        ("yes, p is below 5 %", "no, p is 5 % or more"),
+        experiments.significance,
+        (
+            "Look at how many queries differ at all: the mean hangs on these alone. And p is no measure of size: with many queries a "
+            "difference that nobody would notice is significant, with few a large one is not. Read the interval.",
+            "Last, these are two trainings. With other seeds two others would come out; that is why a study trains each design "
+            "several times. Its report stands in the tab Study.",
+        ),
+        Setup("compare", (LAYERED, BOTH_WAYS), "train ticket full refund"),
+        "no-single-best",
+        reproduce.everywhere,
+    ),
+)
+
+
+def lesson(id: str) -> Lesson:
+    """The lesson of that id. Raises `InputError` naming the valid ones."""
+    for one in LESSONS:
+        if one.id == id:
+            return one
+    raise InputError(f"no lesson '{id[:40]}'; there are: {', '.join(one.id for one in LESSONS)}")
