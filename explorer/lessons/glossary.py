@@ -65,7 +65,7 @@ GLOSSARY: dict[str, str] = {
     "seed": "The number that decides all that is random in a training: another seed, another training.",
     "silhouette": "How much nearer texts are to their own label than to the next one, between -1 and 1.",
     "Spearman correlation": "Agreement of two orders: 1 the same, -1 reversed, 0 none.",
-    "STS": "Semantic textual similarity: are two sentences about the same?",
+    "STS": "Semantic textual similarity: how alike two sentences are in meaning, as people judged them.",
     "study": "Designs × seeds, trained and scored alike, with tests of all differences.",
     "tied": "Not told apart from the best by the test.",
     "token": "A piece of text that the model reads as one: a word or part of one.",
