@@ -87,6 +87,7 @@ def build_parser() -> Parser:
     add_evaluate(commands)
     add_import(commands)
     add_layers(commands)
+    add_lesson(commands)
     add_study(commands)
     return parser
 
@@ -239,6 +240,23 @@ def run_layers(options: argparse.Namespace) -> dict[str, Any]:
     return run(options, make_shelf(options))
 
 
+def add_lesson(commands: Any) -> None:
+    """`lesson`: what a lesson of the Learn tab reveals."""
+    from .lessons.command import add_options
+
+    parser = commands.add_parser("lesson", help="what a lesson of the Learn tab reveals, or tests")
+    add_options(parser)
+    add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(run=run_lesson)
+
+
+def run_lesson(options: argparse.Namespace) -> dict[str, Any]:
+    from .lessons.command import run
+
+    return run(options, make_shelf(options))
+
+
 def add_study(commands: Any) -> None:
     """`study`: designs x seeds, trained alike, evaluated, tested, reported."""
     from .study.commands import add_options
@@ -287,6 +305,7 @@ PRINTERS = {
     "evaluate": shown_by(".evaluation.commands"),
     "import": print_fields,
     "layers": shown_by(".layers.command"),
+    "lesson": shown_by(".lessons.command"),
     "study": shown_by(".study.commands"),
 }
 

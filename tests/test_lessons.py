@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import numpy as np
@@ -174,3 +175,17 @@ def test_the_glossary_is_in_order_and_says_something():
         "ablation",
     ):
         assert word in GLOSSARY
+
+
+def test_a_lesson_on_the_command_line(home, capsys):
+    from explorer.__main__ import main
+
+    assert main(["lesson"]) == 0
+    assert capsys.readouterr().out.count("\n") == len(LESSONS)
+    assert main(["lesson", "significance", "--device", "cpu", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["answer"] in found["options"]
+    assert main(["lesson", "significance", "--device", "cpu"]) == 0
+    assert found["sentence"] in capsys.readouterr().out
+    assert main(["lesson", "nope"]) == 2
+    assert "no lesson 'nope'; there are: pooling" in capsys.readouterr().err
