@@ -86,6 +86,7 @@ def build_parser() -> Parser:
     add_train(commands)
     add_evaluate(commands)
     add_import(commands)
+    add_export(commands)
     add_layers(commands)
     add_lesson(commands)
     add_study(commands)
@@ -223,6 +224,36 @@ def run_import(options: argparse.Namespace) -> dict[str, Any]:
     return {"output": str(output), **record}
 
 
+def add_export(commands: Any) -> None:
+    """`export`: a variant as a SentenceTransformer folder, and on the hub if asked for."""
+    parser = commands.add_parser("export", help="a variant as a folder that sentence-transformers loads by itself")
+    parser.add_argument("--variant", required=True, metavar="NAME")
+    parser.add_argument("--output", required=True, metavar="DIR", help="a folder that does not exist yet")
+    parser.add_argument(
+        "--weights",
+        default="merged",
+        choices=("merged", "adapter"),
+        help="merged: all weights in the folder (default); adapter: the backbone comes from its own place",
+    )
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to the hub as well, with your own login")
+    parser.add_argument("--public", action="store_true", help="with --push: for everyone to see (default: private)")
+    add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(run=run_export)
+
+
+def run_export(options: argparse.Namespace) -> dict[str, Any]:
+    from pathlib import Path
+
+    from .exporting import export, push
+
+    folder = export(
+        options.variant, Path(options.output), make_shelf(options), options.weights, place=options.push or ""
+    )
+    found = {"variant": options.variant, "output": str(folder), "weights": options.weights}
+    return {**found, "address": push(folder, options.push, not options.public)} if options.push else found
+
+
 def add_layers(commands: Any) -> None:
     """`layers`: what a variant reads, and whether it matters."""
     from .layers.command import add_options
@@ -304,6 +335,7 @@ PRINTERS = {
     "train": print_fields,
     "evaluate": shown_by(".evaluation.commands"),
     "import": print_fields,
+    "export": print_fields,
     "layers": shown_by(".layers.command"),
     "lesson": shown_by(".lessons.command"),
     "study": shown_by(".study.commands"),

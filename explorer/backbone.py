@@ -11,7 +11,6 @@ Hidden states of all layers are never kept: hooks take one vector a layer while 
 
 from __future__ import annotations
 
-import copy
 import gc
 import hashlib
 import json
@@ -30,8 +29,8 @@ from torch import Tensor, nn
 
 from .designs import DEFAULT_BACKBONE, MINILM, Attention, States
 from .errors import InputError
-from .pooling import last_real
 from .record import DTYPES
+from .states import StateReader
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -262,8 +261,8 @@ class Backbone:
         self.config = model.config.get_text_config()
         self.width: int = self.config.hidden_size
         self.layers: int = self.config.num_hidden_layers
-        self.decoder = any(getattr(m, "is_causal", None) is True for m in model.modules())
-        self.blocks = find_blocks(model, self.layers)
+        self.reader = StateReader(model, self.dtype if self.autocast else self.weights_dtype)
+        self.decoder = self.reader.decoder
         self.fingerprint = fingerprint(model.state_dict())
         if self.autocast:
             # Autocast would make this copy for every batch: the products are the same, the memory is less.
@@ -381,78 +380,11 @@ class Backbone:
             return self._states(ids, mask, attention, read)
 
     def _states(self, ids: Tensor, mask: Tensor, attention: Attention, read: States) -> tuple[Tensor, Tensor]:
-        if read == "tokens":
-            return self._forward(ids, mask, attention), mask
-        pool = self._pool_eos(mask) if read == "layer-eos" else self._pool_mean(mask)
-        collected: dict[int, Tensor] = {}
+        with self._precision():
+            return self.reader.states(ids, mask, attention, read)
 
-        def hook(layer: int):
-            def take(_module, _inputs, output):
-                collected[layer] = pool(output[0] if isinstance(output, tuple) else output)
-
-            return take
-
-        handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks[:-1])]
-        try:
-            collected[self.layers - 1] = pool(self._forward(ids, mask, attention))
-        finally:
-            for handle in handles:
-                handle.remove()
-        states = torch.stack([collected[i] for i in range(self.layers)], dim=1)  # [B, L, d]
-        return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
-
-    @staticmethod
-    def _pool_eos(mask: Tensor):
-        rows, end = torch.arange(len(mask), device=mask.device), last_real(mask)
-        return lambda hidden: hidden[rows, end].float()
-
-    @staticmethod
-    def _pool_mean(mask: Tensor):
-        weights = mask / mask.sum(1, keepdim=True)
-        padded = ~mask.bool()[..., None]
-        return lambda hidden: torch.einsum("bt,btd->bd", weights, hidden.float().masked_fill(padded, 0.0))
-
-    def _forward(self, ids: Tensor, mask: Tensor, attention: Attention) -> Tensor:
-        """Last hidden state [B, T, d] with the attention asked for."""
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)  # without them GPT-2 and BERT change with left padding
-        arguments: dict[str, Any] = {"input_ids": ids, "position_ids": positions}
-        if self.decoder:
-            # Works by writing config.is_causal for the time of the call, hence the lock.
-            arguments |= {"attention_mask": mask, "use_cache": False, "is_causal": attention == "causal"}
-        else:
-            # An encoder told is_causal=True is silently wrong; an explicit 4-D mask is right on sdpa and eager.
-            arguments["attention_mask"] = self._encoder_mask(ids, mask, attention)
-        cast = torch.autocast("cpu", self.dtype) if self.autocast else nullcontext()
-        with cast:
-            return self.model(**arguments).last_hidden_state
-
-    def _encoder_mask(self, ids: Tensor, mask: Tensor, attention: Attention) -> Any:
-        from transformers import masking_utils as masks
-
-        causal = attention == "causal"
-        config = copy.copy(self.config)
-        config.is_causal = causal
-        like = torch.empty(
-            (*ids.shape, 1), dtype=self.dtype if self.autocast else self.weights_dtype, device=ids.device
-        )
-        common: dict[str, Any] = {
-            "config": config,
-            "inputs_embeds": like,
-            "attention_mask": mask,
-            "past_key_values": None,
-        }
-        never_skip: dict[str, Any] = {"allow_is_causal_skip" if causal else "allow_is_bidirectional_skip": False}
-        full = masks.create_causal_mask if causal else masks.create_bidirectional_mask
-        kinds = set(getattr(self.config, "layer_types", None) or ())
-        if "sliding_attention" not in kinds:
-            return full(**common, **never_skip)
-        sliding = masks.create_sliding_window_causal_mask if causal else masks.create_bidirectional_sliding_window_mask
-        if causal:
-            config.sliding_window += 1  # exclusive in causal masks, inclusive in bidirectional ones: keep the reach
-        return {
-            "full_attention": full(**common, **never_skip),
-            "sliding_attention": sliding(**common, **never_skip),
-        }
+    def _precision(self) -> Any:
+        return torch.autocast("cpu", self.dtype) if self.autocast else nullcontext()
 
     # -- proof
 
@@ -467,7 +399,7 @@ class Backbone:
         ids, mask = ids.repeat(2, 1), torch.ones(2, ids.shape[1], dtype=torch.long, device=self.device)
         ids[1, -1] = (ids[1, -1] + 1) % self.config.vocab_size
         with torch.inference_mode():
-            first = self._forward(ids, mask, attention)[:, 0].float()
+            first = self._states(ids, mask, attention, "tokens")[0][:, 0].float()
         moved = not torch.equal(first[0], first[1])
         if moved == (attention == "causal") and ids.shape[1] > 1:
             raise InputError(
@@ -567,6 +499,13 @@ class Backbone:
         config["exclude_modules"] = config.get("exclude_modules") or UNUSED_HEAD  # others' copy of BERT has it
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
+    def merged(self, name: str) -> PreTrainedModel:
+        """The model with one adapter made part of its weights. Only for a backbone that is of no use afterwards."""
+        with self.lock:
+            model = self._peft.merge_and_unload(adapter_names=[self._adapters[name]])
+            self._peft, self._adapters = None, {}
+            return model
+
     def remove_adapter(self, name: str) -> None:
         """Forget an adapter and free its memory; the weights are as they were."""
         with self.lock:
@@ -578,7 +517,7 @@ class Backbone:
         if self._peft is not None and key in self._peft.peft_config:
             self._peft.delete_adapter(key)
         if self._peft is not None and not self._adapters:
-            self.model = self._peft.unload()
+            self.model = self.reader.model = self._peft.unload()
             self._peft = None
         self._active = "?" if self._peft is not None else None
 
@@ -618,11 +557,3 @@ def fingerprint(tensors: Mapping[str, Tensor], limit: int = 1 << 30) -> str:
         digest.update(f"{name} {tuple(tensors[name].shape)} {tensor.dtype}".encode())
         digest.update(tensor.cpu().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def find_blocks(model: nn.Module, layers: int) -> list[nn.Module]:
-    """The transformer blocks in order: the first module list of that length."""
-    for module in model.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == layers:
-            return list(module)
-    raise InputError(f"no list of {layers} layers found in {type(model).__name__}")

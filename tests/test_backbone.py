@@ -125,14 +125,14 @@ def test_position_and_mask_are_needed_for_that(backbone):
 @pytest.mark.parametrize("architecture", ["llama", "bert"])
 def test_an_architecture_that_ignores_the_request_is_refused(monkeypatch, architecture, kernel):
     backbone = tiny.backbone(architecture, kernel)
-    honest = backbone._forward
-    monkeypatch.setattr(backbone, "_forward", lambda ids, mask, attention: honest(ids, mask, "causal"))
+    honest = backbone.reader._forward
+    monkeypatch.setattr(backbone.reader, "_forward", lambda ids, mask, attention: honest(ids, mask, "causal"))
     states(backbone, tiny.batch([5]), "causal")
     with pytest.raises(
         InputError, match=rf"tiny/{architecture}' \({architecture}\) does not obey bidirectional attention"
     ):
         states(backbone, tiny.batch([5]), "bidirectional")
-    monkeypatch.setattr(backbone, "_forward", lambda ids, mask, attention: honest(ids, mask, "bidirectional"))
+    monkeypatch.setattr(backbone.reader, "_forward", lambda ids, mask, attention: honest(ids, mask, "bidirectional"))
     backbone._proved.clear()
     with pytest.raises(InputError, match="does not obey causal attention"):
         states(backbone, tiny.batch([5]), "causal")
@@ -144,7 +144,7 @@ def test_hooks_are_gone_after_a_failure(monkeypatch):
     monkeypatch.setattr(backbone.model.norm, "forward", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         states(backbone, tiny.batch([5]), "causal", "layer-means")
-    assert not any(block._forward_hooks for block in backbone.blocks)
+    assert not any(block._forward_hooks for block in backbone.reader.blocks)
 
 
 def test_gradients_flow_when_enabled():
@@ -153,7 +153,7 @@ def test_gradients_flow_when_enabled():
     found, mask = backbone.states(*tiny.batch([4, 6]), attention="bidirectional", read="layer-means")
     found[:, 0].sum().backward()
     assert mask.tolist() == [[1, 1, 1]] * 2
-    assert backbone.blocks[0].attention.self.query.weight.grad.abs().max() > 0
+    assert backbone.reader.blocks[0].attention.self.query.weight.grad.abs().max() > 0
 
 
 # -------------------------------------------------------------------------------------------------------- adapters
