@@ -15,12 +15,15 @@ from .compare import KEEP_ADDRESS, SHOW_QUERY, Compare, build_compare, example_u
 from .evaluate import Evaluate, build_evaluate
 from .finetune import build_finetune
 from .layers import Layers, build_layers
+from .map import build_map, open_doors
 from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services, readable
 from .sidebar import Sidebar, build_sidebar
 from .variants import build_variants, cards
 
-CSS = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "evaluate.css"))
+CSS = "".join(
+    (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "evaluate.css", "map.css")
+)
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
@@ -65,6 +68,8 @@ def build_app(services: Services) -> gr.Blocks:
                 compare = build_compare(services, sidebar)
             with gr.Tab("Layers", id="layers") as layers_tab:
                 layers = build_layers(services, sidebar, compare.query, layers_tab.select)
+            with gr.Tab("Map", id="map") as map_tab:
+                maps = build_map(services, sidebar, compare.query, compare.k, map_tab.select)
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
                 following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
             with gr.Tab("Evaluate", id="evaluate") as evaluate_tab:
@@ -73,11 +78,12 @@ def build_app(services: Services) -> gr.Blocks:
                 shelf = build_variants(services, sidebar)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
         timers = {finetune_tab: following, evaluate_tab: evaluate.timer}
-        for tab in (compare_tab, layers_tab, finetune_tab, evaluate_tab, variants_tab):
+        for tab in (compare_tab, layers_tab, map_tab, finetune_tab, evaluate_tab, variants_tab):
             hidden = [timer for of, timer in timers.items() if of is not tab]
             tab.select(partial(_stopped, len(hidden)), None, hidden, **HIDDEN)
         _open_layers_from_hits(services, sidebar, compare, layers, tabs)
         _open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
+        open_doors(services, sidebar, compare, layers, tabs, maps)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:
