@@ -33,12 +33,12 @@ ROWS_SHOWN = 100
 
 
 def told(quality: Quality | None) -> str:
-    """The line under a map's name."""
+    """The line under a map's name; the table below says what the numbers mean."""
     if quality is None:
         return "being measured …"
     if quality.trustworthiness is None or quality.preservation is None:
         return quality.reasons.get("trustworthiness", "")
-    return f"trustworthiness {number(quality.trustworthiness)} · neighbours kept {number(quality.preservation)}"
+    return f"trustworthiness {number(quality.trustworthiness)} · kept {number(quality.preservation)}"
 
 
 def numbers(qualities: Mapping[str, Quality], space: Space) -> str:
@@ -148,8 +148,9 @@ def chosen(corpus: Corpus, row: int, near: Mapping[str, Sequence[tuple[int, floa
             f"<header>{chip(name)}</header><ol>{items or empty}</ol></section>"
         )
     extra = f' <span class="label">{esc(document.label)}</span>' if document.label else ""
+    extra += f" <small>{esc(document.id)}</small>" if document.title else ""
     return (
-        f"<p><b>{esc(document.title or document.id)}</b>{extra} <small>{esc(document.id)}</small></p>"
+        f"<p><b>{esc(document.title or document.id)}</b>{extra}</p>"
         f'<div class="text" data-chosen="{row}">{esc(document.text[:1500])}</div>{_doors(document.id)}'
         f"<h3>Nearest neighbours by each variant</h3><p class='help'>In the original space, by cosine. “Only some”: not "
         f"among the nearest with every variant.</p><div class='columns' style='--n:{len(near)}'>{columns}</div>"

@@ -244,7 +244,7 @@ function repaint() {
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
   const dark = document.body.classList.contains('dark');
-  const ink = dark ? '#ffffff' : '#111111', paper = getComputedStyle(document.body).backgroundColor;
+  const ink = dark ? '#ffffff' : '#111111', paper = getComputedStyle(over).color;
   const any = lit.rows.length > 0, full = plot._fullLayout;
   maps.forEach((xy, i) => {
     const p = panels[i], ax = full[axis('xaxis', i)], ay = full[axis('yaxis', i)];
@@ -324,6 +324,7 @@ const rowOf = (point) => traces[point.curveNumber] && traces[point.curveNumber][
 
 async function light(rows, focus, why) {
   lit = { rows, focus, near: {} };
+  if (!why.startsWith('hold')) tell('');
   paint();
   element.querySelector('.map-clear').disabled = !rows.length;
   stage.dataset.lit = rows.length;
@@ -394,7 +395,7 @@ function listen() {
   plot.on('plotly_unhover', () => hover(null));
   plot.on('plotly_click', (event) => choose(rowOf(event.points[0]), event.event && event.event.shiftKey));
   plot.on('plotly_selected', (event) => {
-    if (!event || !event.points) return;
+    if (!event || !event.points || !event.points.length) return;
     const rows = [...new Set(event.points.map(rowOf))].filter((row) => row !== undefined);
     light(rows, rows.length === 1 ? rows[0] : null, 'inside the lasso');
     // The outline belongs to one panel; what it chose is lit in all.

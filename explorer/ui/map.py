@@ -28,7 +28,7 @@ from .sidebar import Sidebar
 
 METHODS = [("UMAP", "umap"), ("PCA", "pca")]
 COLOUR_NAMES = {
-    "label": "label", "cluster": "cluster", "change": "neighbourhood change A → B", "trust": "trustworthiness here",
+    "label": "labels", "cluster": "clusters", "change": "neighbourhood change A → B", "trust": "trustworthiness here",
 }  # fmt: skip
 FIELD = "field: "
 MOVED_SHOWN = 30
@@ -78,12 +78,16 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     script = plotly_script()
     gr.set_static_paths([script])
     panel(f"<h2>{texts_map.MAP}</h2><p class='help'>{texts_map.MAP_HELP}</p>")
-    method, colour, a, b, count, seed, clusters, go, stop = _controls()
-    status = panel(elem_id="map-status", min_height=44)
+    method, colour, a, b, count, seed, clusters = _controls()
+    with gr.Row(equal_height=True):
+        go = gr.Button("Draw", variant="primary", scale=0, min_width=110, elem_id="map-draw")
+        stop = gr.Button("Stop", scale=0, min_width=70, elem_id="map-stop")
+        status = panel(elem_id="map-status", min_height=44, scale=1)
     view = panel(
         elem_id="map-view", html_template=html_map.FRAME, js_on_load=JS, plotly=f"gradio_api/file={script.as_posix()}",
         server_functions=drawings.functions,
     )  # fmt: skip
+    told = panel(elem_id="map-told", min_height=60)
     numbers = panel(elem_id="map-numbers", min_height=120)
     buttons = download_buttons.draw("map", ("Positions (CSV)", "Figure (HTML)"))
     panel(f"<h3>{texts_map.SELECTION}</h3><p class='help'>{texts_map.SELECTION_HELP}</p>")
@@ -93,7 +97,7 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     shown = gr.Checkbox(value=True, visible=False)
 
     asked = [sidebar.variants, sidebar.corpus, method, colour, a, b, count, seed, clusters, query, k, shown]
-    outputs = [status, view, numbers, moved, colour, a, b, sidebar.machine]
+    outputs = [status, view, told, numbers, moved, colour, a, b, sidebar.machine]
 
     def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
         yield from show_map(services, drawings, AskedMap(*values), session(request))
@@ -138,10 +142,7 @@ def _controls() -> tuple[Any, ...]:
             2, 20, value=12, step=1, label="Clusters", info=texts_map.CLUSTERS_INFO, elem_id="map-clusters"
         )
         seed = gr.Number(0, precision=0, minimum=0, label="Seed", info=texts_map.SEED_INFO, elem_id="map-seed")
-    with gr.Row():
-        go = gr.Button("Draw", variant="primary", scale=0, min_width=110, elem_id="map-draw")
-        stop = gr.Button("Stop", scale=0, min_width=70, elem_id="map-stop")
-    return method, colour, a, b, count, seed, clusters, go, stop
+    return method, colour, a, b, count, seed, clusters
 
 
 def session(request: gr.Request) -> str:
@@ -164,10 +165,10 @@ class _Drawn:
 
 
 def show_map(services: Services, drawings: Drawings, asked: AskedMap, session: str) -> Iterator[list[Any]]:
-    """Updates of (status, maps, numbers, what moved, colour, A, B, machine): PCA first, then UMAP, then the numbers."""
+    """Updates of (status, maps, notes, numbers, what moved, colour, A, B, machine): PCA first, then UMAP, then the numbers."""
     from .sidebar import machine_line
 
-    nothing = [gr.skip()] * 8
+    nothing = [gr.skip()] * 9
     if not asked.shown:
         yield nothing
         return
@@ -191,11 +192,12 @@ def show_map(services: Services, drawings: Drawings, asked: AskedMap, session: s
             value = _drawn_message(drawings, drawn)
             done = drawn.qualities is not None
             yield [
-                _told(drawn, message_, asked.query if drawn.stars else ""),
+                note("" if done else message_, "busy"),
                 value,
+                _told(drawn, asked.query if drawn.stars else ""),
                 html_map.numbers(drawn.qualities, drawn.space) if drawn.qualities else html_map.measuring(),
                 _moved(drawn, pair) if done else gr.skip(),
-                *(choices if first else nothing[4:]),
+                *(choices if first else nothing[5:]),
             ]
             first = False
     except (InputError, Cancelled) as error:
@@ -270,15 +272,12 @@ def _drawn_message(drawings: Drawings, drawn: _Drawn) -> str:
     return message(drawn.space, key, drawn.qualities, drawn.stars)
 
 
-def _told(drawn: _Drawn, busy: str, query: str) -> str:
-    """What a reader must know of the picture, and what is still to come."""
-    sentences = list(drawn.space.notes)
-    if drawn.qualities is None:
-        return note(busy, "busy") + "".join(note(text) for text in sentences)
+def _told(drawn: _Drawn, query: str) -> str:
+    """What a reader must know of the picture."""
     star = f"“{query[:120]}”: {texts_map.STAR}" if query else ""
     if star and drawn.space.drawn == "umap":
         star += f" {texts_map.STAR_UMAP}"
-    return "".join(note(text) for text in sentences) + (f"<p class='help'>★ {esc(star)}</p>" if star else "")
+    return "".join(note(text) for text in drawn.space.notes) + (f"<p class='help'>★ {esc(star)}</p>" if star else "")
 
 
 def _moved(drawn: _Drawn, pair: tuple[str, str] | None) -> str:
