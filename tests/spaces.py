@@ -66,7 +66,9 @@ class Shelf:
         raise InputError(f"no variant '{name}'")
 
     def load(self, name: str) -> Given:
-        return self.encoders[self.find(name).name]
+        if self.find(name).source == "lexical":
+            raise InputError(f"'{name}' matches words and makes no vectors")
+        return self.encoders[name]
 
     def memory(self) -> SimpleNamespace:
         return SimpleNamespace(total=0, variants={})

@@ -112,6 +112,11 @@ def test_umap_repeats_and_tells_its_progress():
     stopped.set()
     with pytest.raises(Cancelled):
         layout.umap(*found, start, 3, cancel=stopped)
+    # Stopping has left nothing locked: another thread's UMAP goes on.
+    other = threading.Thread(target=layout.umap, args=(*found, start, 3), daemon=True)
+    other.start()
+    other.join(60)
+    assert not other.is_alive()
 
 
 def test_a_turned_map_is_laid_back_exactly():
@@ -126,15 +131,17 @@ def test_a_turned_map_is_laid_back_exactly():
 
 
 def test_trustworthiness_is_that_of_scikit_learn_and_umap_learn():
-    from umap.validation import trustworthiness_vector
+    from umap.distances import named_distances
+    from umap.validation import make_trustworthiness_calculator
 
     points = spaces.vectors(N)
     xy = layout.pca(points).xy
     found = quality.trustworthiness(points, xy, K)
     assert found.mean() == pytest.approx(manifold.trustworthiness(points, xy, n_neighbors=K, metric="cosine"), abs=1e-9)
-    # Unit vectors have the same order by cosine and by Euclidean distance, which is all that its tree knows.
-    theirs = trustworthiness_vector(points.astype(np.float64), xy.astype(np.float64), K, metric="euclidean")
-    assert found.mean() == pytest.approx(theirs[K], abs=1e-6)
+    # Its calculator is called with lists of our making: its own are one too short, and it reads past their end.
+    calculate = make_trustworthiness_calculator(named_distances["cosine"])
+    theirs = calculate(points.astype(np.float64), quality.map_neighbours(xy, K), K)
+    assert found.mean() == pytest.approx(theirs[K], abs=1e-9)
     some = np.array([3, 50, 99])
     np.testing.assert_allclose(quality.trustworthiness(points, xy, K, some), found[some])
 
@@ -218,7 +225,7 @@ def test_nearest_neighbours_and_the_star_are_of_the_original_space(lab):
     star = lab.stars(space, "anything", 4)["a"]  # the query has the vector of the first document
     assert star.rows[0] == 0
     np.testing.assert_allclose(star.xy, space.positions["a"][0], atol=1e-5)
-    with pytest.raises(InputError, match="no vectors"):
+    with pytest.raises(InputError, match="makes no vectors"):
         lab.nearest("bm25", CORPUS, "d7")
 
 
@@ -348,9 +355,9 @@ def test_a_figure_has_all_maps_on_one_scale_and_its_settings(lab):
 class Options:
     """What argparse would give."""
 
-    corpus, variants, method, neighbours, seed, query, colour, output = "points", ["a", "b"], "pca", K, 0, None, "label", None  # fmt: skip
-
     def __init__(self, **changed) -> None:
+        self.corpus, self.variants, self.method, self.neighbours, self.seed = "points", ["a", "b"], "pca", K, 0
+        self.query, self.colour, self.output = None, "label", None
         self.__dict__.update(changed)
 
 
@@ -384,7 +391,8 @@ def test_the_command_gives_numbers_change_and_files(run, tmp_path, capsys):
     run(output=str(tmp_path / "map.html"), colour="change")
     page = (tmp_path / "map.html").read_text()
     assert "neighbourhood change" in page
-    assert 'src="http' not in page
+    assert "src=" not in page.rpartition("</script>")[0].rpartition("<script")[2].partition(">")[0]
+    assert "cdn.plot.ly/plotly" not in page
 
 
 @pytest.mark.parametrize(
@@ -395,10 +403,11 @@ def test_the_command_gives_numbers_change_and_files(run, tmp_path, capsys):
         ({"variants": ["bm25"]}, "has no map"),
         ({"variants": ["nothing"]}, "no variant 'nothing'"),
         ({"colour": "mood", "output": "x.html"}, "no numeric field 'mood'"),
-        ({"output": "nowhere/at/all/\0.csv"}, "cannot write|null"),
+        ({"output": "file/map.csv"}, "cannot write"),
     ],
 )
 def test_bad_input_of_the_command_is_one_sentence(run, changed, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((InputError, ValueError), match=message):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=message):
         run(**changed)

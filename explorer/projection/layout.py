@@ -5,9 +5,10 @@ All of it repeats exactly: the same vectors, settings and seed give the same pos
 
 from __future__ import annotations
 
-import io
 import threading
+import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ MIN_DISTANCE = 0.1
 """UMAP's own default: how close points may lie."""
 FEWEST = 4
 """UMAP arranges no fewer documents than this."""
+TELL_EVERY = 0.2  # seconds between two reports on a long computation
 EIGEN_WIDTH = 1_000  # up to this many dimensions PCA is exact through the covariance matrix
 
 
@@ -87,15 +89,16 @@ def umap(
     own = np.arange(n, dtype=np.int32)[:, None]
     indices = np.hstack([own, rows.astype(np.int32)])
     distances = np.hstack([np.zeros((n, 1), np.float32), np.maximum(0, 1 - scores).astype(np.float32)])
-    watching = _Watching(progress, cancel, epochs_for(n))
+    total = epochs_for(n)
+    bar = {"disable": False, "delay": float("inf"), "initial": _Passes.starting(total, progress, cancel)}  # never drawn
     with warnings.catch_warnings():
         # It warns that a seed means one thread, and that given neighbours allow no further points: both are wanted.
         warnings.simplefilter("ignore", UserWarning)
         model = _umap().UMAP(
-            n_neighbors=k + 1, n_epochs=epochs_for(n), min_dist=MIN_DISTANCE, metric="cosine",
+            n_neighbors=k + 1, n_epochs=total, min_dist=MIN_DISTANCE, metric="cosine",
             random_state=seed, n_jobs=1, init=spread(start, seed), precomputed_knn=(indices, distances),
             force_approximation_algorithm=True,
-            tqdm_kwds={"disable": False, "file": watching, "bar_format": "{n}", "mininterval": 0.2},
+            tqdm_kwds=bar,
         )  # fmt: skip
         # The neighbours say it all; UMAP looks at the data only for its length and type.
         return model.fit_transform(start.astype(np.float32)).astype(np.float32)
@@ -150,20 +153,36 @@ def _umap() -> Any:
     return umap
 
 
-class _Watching(io.StringIO):
-    """What UMAP's progress bar writes to: passes on the epoch, and stops UMAP by raising."""
+class _Passes(int):
+    """What UMAP's progress bar counts by: tells the passes as they are counted, and stops UMAP by raising.
 
-    def __init__(self, progress: Progress | None, cancel: Cancel | None, total: int) -> None:
-        super().__init__()
-        self._progress, self._cancel, self._total = progress, cancel, total
+    tqdm adds 1 to it after every pass, outside of its locks; raising where it writes would leave one held for ever.
+    """
 
-    def write(self, text: str) -> int:
-        if self._cancel is not None and self._cancel.is_set():
-            raise Cancelled("UMAP was stopped")
-        done = text.strip()
-        if self._progress is not None and done.isdigit():
-            self._progress(min(int(done), self._total), self._total)
-        return len(text)
+    watch: Callable[[int], None]
+
+    @classmethod
+    def starting(cls, total: int, progress: Progress | None, cancel: Cancel | None) -> _Passes:
+        """Zero passes of `total`."""
+        told = time.monotonic()
+
+        def watch(done: int) -> None:
+            nonlocal told
+            if cancel is not None and cancel.is_set():
+                raise Cancelled(f"UMAP was stopped after {done:,} of {total:,} passes")
+            if progress is not None and (time.monotonic() - told > TELL_EVERY or done == total):
+                told = time.monotonic()
+                progress(done, total)
+
+        made = cls(0)
+        made.watch = watch
+        return made
+
+    def __add__(self, other: int) -> _Passes:
+        made = _Passes(int(self) + other)
+        made.watch = self.watch
+        self.watch(int(made))
+        return made
 
 
 # ----------------------------------------------------------------------------------------------------------- alignment
