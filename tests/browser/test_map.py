@@ -109,13 +109,17 @@ def test_a_way_through_the_map(app, page):
     text = page.locator("#map-selected [data-chosen]").inner_text()
     page.locator("#map-selected [data-door=layers]").first.click()
     page.wait_for_function(
-        "t => document.querySelector('#text-a textarea').value.includes(t)", arg=text[:40], timeout=SOON
+        "t => (document.querySelector('#text-a textarea') || { value: '' }).value.includes(t)",
+        arg=text[:40],
+        timeout=SOON,
     )
     contains(page, "#words-a", text.split()[1])
     page.get_by_role("tab", name="Map").click()
     page.locator("#map-selected [data-door=compare]").first.click()
     page.wait_for_function(
-        "t => document.querySelector('#query textarea').value.includes(t)", arg=text[:40], timeout=SOON
+        "t => (document.querySelector('#query textarea') || { value: '' }).value.includes(t)",
+        arg=text[:40],
+        timeout=SOON,
     )
     contains(page, "#results", title)
 
