@@ -48,6 +48,12 @@ def symbols(shading: Shading) -> list[str]:
     return [SYMBOLS[i % 4] if shading.kind == "categories" and i < own else "circle" for i in range(len(shading.names))]
 
 
+def below_first(shading: Shading) -> list[int]:
+    """Codes in the order of drawing: what has no colour of its own lies below the rest."""
+    own = len(shading.names) - shading.rest
+    return [*range(own, len(shading.names)), *range(own)]
+
+
 def point_size(n: int) -> float:
     """Markers in pixels, smaller for more documents."""
     return 8.0 if n <= 300 else 5.5 if n <= 5_000 else 3.5 if n <= 20_000 else 2.6
@@ -77,7 +83,8 @@ def space_figure(
     ids = space.corpus.ids if len(space.corpus) <= IDS_SHOWN else None
     for column, name in enumerate(names, start=1):
         codes, xy = shading.of(name), space.positions[name]
-        for code, shown in enumerate(shading.names):
+        for code in below_first(shading):
+            shown = shading.names[code]
             rows = np.flatnonzero(codes == code)
             if not len(rows):
                 continue

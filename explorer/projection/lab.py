@@ -214,7 +214,9 @@ class MapLab:
                 if name not in flat:
                     raw[name] = self._umap(name, corpus, settings, first, planes[first].xy, progress, cancel)
         turns = {name: layout.turn_onto(raw[name], raw[names[0]]) for name in names}
-        key = content_hash([FORMAT, repr(settings), *(part for n in names for part in self._key(n, corpus))])
+        key = content_hash(
+            [FORMAT, corpus.name, repr(settings), *(part for n in names for part in self._key(n, corpus))]
+        )
         positions = {name: turns[name](raw[name]) for name in names}
         return Space(corpus, settings, positions, planes, turns, "umap" if arranged else "pca", tuple(told), key)
 

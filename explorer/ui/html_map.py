@@ -9,6 +9,7 @@ import numpy as np
 from ..corpora import Corpus
 from ..projection.lab import Space
 from ..projection.quality import Quality
+from ..retrieval import APPROXIMATE_FROM
 from ..styles import label, style
 from . import texts_map
 from .html import chip, esc, note, number
@@ -75,8 +76,9 @@ def measured_with(quality: Quality, space: Space) -> str:
         if quality.measured < quality.n
         else ""
     )
+    exact = ", exact" if quality.n <= APPROXIMATE_FROM else ""
     return (
-        f"{settings_line(space)} Neighbours: the {quality.neighbours} nearest by cosine, exact.{sample} Silhouettes of up "
+        f"{settings_line(space)} Neighbours: the {quality.neighbours} nearest by cosine{exact}.{sample} Silhouettes of up "
         "to 2,000 labelled documents (scikit-learn)."
     )
 

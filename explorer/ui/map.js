@@ -11,7 +11,7 @@ let maps = [];        // per variant: Float32Array x0, y0, x1, y1, …
 let shade = null;     // {title, names, colours, symbols, rest, note, codes: per variant Uint8Array}
 let traces = [];      // per trace: the rows of its points
 let hidden = new Set();
-let lit = { rows: [], focus: null, near: {} };
+let lit = { rows: [], focus: null, near: {}, why: '' };
 let hovered = null;
 let panels = [];      // per variant: pixels {x, y, size}
 let plotted = false, waiting = Promise.resolve(), asked = 0;
@@ -63,7 +63,9 @@ async function read() {
       hidden = new Set();
     }
     view = next;
-    if (other) { lit = { rows: [], focus: null, near: {} }; texts.clear(); tell(''); }
+    if (other) { texts.clear(); tell(''); }
+    // Other documents: nothing is selected any more. Other maps of the same: the selection is shown by these.
+    if (moved && lit.rows.length) { if (other) light([], null, ''); else light(lit.rows, lit.focus, lit.why); }
     drawLegend();
     waiting = waiting.then(() => draw(moved)).catch(failed);
     await waiting;
@@ -105,14 +107,22 @@ function layout() {
   });
   return made;
 }
+// What has no colour of its own lies below the rest.
+const order = () => shade.names.map((_, i) => (i + shade.names.length - shade.rest) % shade.names.length);
+const pointSize = () => view.size * Math.max(0.65, Math.min(1.1, panels[0].size / 460));
 function data() {
   const made = [];
   traces = [];
-  const look = (code) => ({ color: shade.colours[code], symbol: view.n > 20000 ? 'circle' : shade.symbols[code], size: view.size, opacity: view.n > 20000 ? 0.7 : 0.85, line: { width: 0 } });
+  const rest = shade.names.length - shade.rest, many = view.n > 20000;
+  const look = (code) => ({
+    color: shade.colours[code], symbol: many ? 'circle' : shade.symbols[code], size: pointSize(), line: { width: 0 },
+    opacity: code >= rest ? 0.45 : many ? 0.7 : 0.85,
+  });
   maps.forEach((xy, i) => {
     const groups = shade.names.map(() => []);
     shade.codes[i].forEach((code, row) => groups[code].push(row));
-    groups.forEach((rows, code) => {
+    order().forEach((code) => {
+      const rows = groups[code];
       const x = new Float32Array(rows.length), y = new Float32Array(rows.length);
       rows.forEach((row, j) => { x[j] = xy[2 * row]; y[j] = xy[2 * row + 1]; });
       const marker = look(code);
@@ -138,7 +148,8 @@ async function draw(reset) {
       if (old) made[axis(`${letter}axis`, i)].range = [...old.range];
     }
   });
-  await window.Plotly.react(plot, data(), made, { displayModeBar: false, scrollZoom: mode !== false, doubleClick: false });
+  // The configuration never changes: Plotly would forget who listens.
+  await window.Plotly.react(plot, data(), made, { displayModeBar: false, scrollZoom: true, doubleClick: false });
   if (!plotted) listen();
   plotted = true;
   stage.dataset.drawn = view.drawn;
@@ -206,8 +217,7 @@ function drawLegend() {
 function filter() {
   legend.querySelectorAll('[data-code]').forEach((b) => b.setAttribute('aria-pressed', String(!hidden.has(Number(b.dataset.code)))));
   if (!plotted) return;
-  const kinds = shade.names.length;
-  const visible = traces.map((_, i) => !hidden.has(i % kinds));
+  const codes = order(), visible = traces.map((_, i) => !hidden.has(codes[i % codes.length]));
   waiting = waiting.then(() => window.Plotly.restyle(plot, { visible })).then(paint).catch(failed);
 }
 legend.addEventListener('click', (event) => {
@@ -323,7 +333,7 @@ function drawStar(pen, where) {
 const rowOf = (point) => traces[point.curveNumber] && traces[point.curveNumber][point.pointNumber];
 
 async function light(rows, focus, why) {
-  lit = { rows, focus, near: {} };
+  lit = { rows, focus, near: {}, why };
   if (!why.startsWith('hold')) tell('');
   paint();
   element.querySelector('.map-clear').disabled = !rows.length;

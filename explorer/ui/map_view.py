@@ -189,7 +189,7 @@ def message(space: Space, shade: str, qualities: Mapping[str, Quality] | None, s
     ]
     found = {
         "key": space.key,
-        "corpus": space.corpus.content_hash,
+        "corpus": f"{space.corpus.name} {space.corpus.content_hash}",
         "n": len(space.corpus),
         "drawn": space.drawn,
         "names": names,
