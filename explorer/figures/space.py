@@ -22,6 +22,8 @@ LABEL_COLOURS = (
 """Of middle lightness: legible on white and on black."""
 REST_COLOURS = ("#8a8a8a", "#b4b4b4")
 """Other labels; no label or no value."""
+CIVIDIS_PART = (0.15, 0.95)
+"""Its darkest blue is not seen on black, its lightest yellow hardly on white."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 """Colour never stands alone: labels differ in shape as well."""
 PANEL = 420
@@ -35,10 +37,9 @@ def colours(shading: Shading) -> list[str]:
     own = len(shading.names) - shading.rest
     if shading.kind == "categories":
         shown = [LABEL_COLOURS[i % len(LABEL_COLOURS)] for i in range(own)]
-    elif own == 1:
-        shown = plotly.colors.sample_colorscale("Cividis", [0.5], colortype="rgb")
     else:
-        shown = plotly.colors.sample_colorscale("Cividis", list(np.linspace(0, 1, own)), colortype="rgb") if own else []
+        steps = np.linspace(*CIVIDIS_PART, own) if own > 1 else [0.5] * own
+        shown = plotly.colors.sample_colorscale("Cividis", list(steps), colortype="rgb") if own else []
     return [*shown, *(REST_COLOURS if shading.rest == 2 else REST_COLOURS[-shading.rest :] if shading.rest else ())]
 
 
