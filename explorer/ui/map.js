@@ -14,7 +14,7 @@ let hidden = new Set();
 let lit = { rows: [], focus: null, near: {}, why: '' };
 let hovered = null;
 let panels = [];      // per variant: pixels {x, y, size}
-let plotted = false, waiting = Promise.resolve(), asked = 0;
+let plotted = false, ratio = 0, waiting = Promise.resolve(), asked = 0;
 const texts = new Map();
 
 let mode = window.matchMedia('(max-width: 640px)').matches ? false : 'pan';
@@ -148,8 +148,11 @@ async function draw(reset) {
       if (old) made[axis(`${letter}axis`, i)].range = [...old.range];
     }
   });
-  // The configuration never changes: Plotly would forget who listens.
-  await window.Plotly.react(plot, data(), made, { displayModeBar: false, scrollZoom: true, doubleClick: false });
+  // Plotly draws twice as finely as the screen; many points want speed. Another configuration needs a plot made anew.
+  const plotGlPixelRatio = view.n > 20000 ? window.devicePixelRatio || 1 : 2;
+  if (plotted && plotGlPixelRatio !== ratio) { window.Plotly.purge(plot); plotted = false; }
+  ratio = plotGlPixelRatio;
+  await window.Plotly.react(plot, data(), made, { displayModeBar: false, scrollZoom: true, doubleClick: false, plotGlPixelRatio });
   if (!plotted) listen();
   plotted = true;
   stage.dataset.drawn = view.drawn;
@@ -412,8 +415,8 @@ function listen() {
     setTimeout(() => window.Plotly.relayout(plot, { selections: [] }), 0);
   });
   for (const name of ['plotly_relayouting', 'plotly_relayout', 'plotly_afterplot']) plot.on(name, paint);
-  plot.addEventListener('dblclick', () => reset());
 }
+plot.addEventListener('dblclick', () => { if (plotted) reset(); });
 
 // --------------------------------------------------------------------------------------------------------------- tools
 

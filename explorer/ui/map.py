@@ -108,17 +108,17 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     def choose(variants: list[str], first: str | None, second: str | None, event: gr.EventData) -> str:
         return show_selection(drawings, first, second, event._data)
 
+    drawing: dict[str, Any] = {
+        "fn": run, "inputs": asked, "outputs": outputs, "concurrency_limit": 4, "trigger_mode": "always_last", **HIDDEN,
+    }  # fmt: skip
     triggers = [
         opened, go.click, method.input, colour.input, a.input, b.input, count.release, seed.submit, clusters.release,
-        sidebar.variants.input, sidebar.corpus.input,
     ]  # fmt: skip
-    drawing: dict[str, Any] = {
-        "fn": run, "inputs": asked, "outputs": outputs, "js": ONLY_IF_SHOWN, "concurrency_limit": 4,
-        "trigger_mode": "always_last", **HIDDEN,
-    }  # fmt: skip
     gr.on(triggers, **drawing)
+    if_shown = drawing | {"js": ONLY_IF_SHOWN}
+    gr.on([sidebar.variants.input, sidebar.corpus.input], **if_shown)
     for done in sidebar.corpus_set:
-        done.then(**drawing)
+        done.then(**if_shown)
     stop.click(halt, queue=False, **HIDDEN)
     view.select(choose, [sidebar.variants, a, b], selected, concurrency_limit=4, **HIDDEN)
     _wire_downloads(services, buttons, asked)

@@ -62,9 +62,12 @@ def lab_of(n: int, variants: int) -> MapLab:
 
 
 def noisy(n: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(7)
-    centres = rng.standard_normal((40, D), dtype=np.float32)
-    points = centres[np.arange(n) % 40] + np.random.default_rng(seed).standard_normal((n, D), dtype=np.float32) * 1.2
+    """Unit vectors [n, D] around the 40 centres, with the falling spectrum that text embeddings have."""
+    spectrum = (1 / np.sqrt(1 + np.arange(D) / 10)).astype(np.float32)
+    centres = np.random.default_rng(7).standard_normal((40, D), dtype=np.float32)
+    alike = np.random.default_rng(8).standard_normal((n, D), dtype=np.float32)  # the same for all variants
+    own = np.random.default_rng(seed).standard_normal((n, D), dtype=np.float32)
+    points = (0.25 * centres[np.arange(n) % 40] + 0.8 * alike + 0.5 * own) * spectrum
     return points / np.linalg.norm(points, axis=1, keepdims=True)
 
 
