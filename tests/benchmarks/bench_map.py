@@ -131,6 +131,8 @@ def in_browser(folder: Path, n: int = 50_000) -> None:
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.goto(f"http://127.0.0.1:{port}/?corpus={documents.name}&variants=a,b")
         page.get_by_role("tab", name="Map").wait_for(timeout=300_000)
+        shown = "n => document.querySelector('#corpus-note').innerText.includes(n)"
+        page.wait_for_function(shown, arg=f"{n:,} documents", timeout=300_000)  # the address has been read
         began = time.perf_counter()
         page.get_by_role("tab", name="Map").click()
         page.wait_for_selector(".map-stage[data-drawn]", timeout=600_000)
