@@ -36,7 +36,7 @@ ROWS_SHOWN = 100
 def told(quality: Quality | None) -> str:
     """The line under a map's name; the table below says what the numbers mean."""
     if quality is None:
-        return "being measured …"
+        return ""
     if quality.trustworthiness is None or quality.preservation is None:
         return quality.reasons.get("trustworthiness", "")
     return f"trustworthiness {number(quality.trustworthiness)} · kept {number(quality.preservation)}"

@@ -168,7 +168,7 @@ def show_map(services: Services, drawings: Drawings, asked: AskedMap, session: s
     """Updates of (status, maps, notes, numbers, what moved, colour, A, B, machine): PCA first, then UMAP, then the numbers."""
     from .sidebar import machine_line
 
-    nothing = [gr.skip()] * 9
+    nothing, first = [gr.skip()] * 9, True
     if not asked.shown:
         yield nothing
         return
@@ -184,7 +184,6 @@ def show_map(services: Services, drawings: Drawings, asked: AskedMap, session: s
         if colour == "change" and pair is None:
             colour = "label"
         choices = [*_choices(colour, fields, names, pair), machine_line(services)]
-        first = True
         for message_, drawn in _stages(services, corpus, names, settings, colour, pair, asked, session):
             if drawn is None:
                 yield [note(message_, "busy"), *nothing[1:]]
@@ -201,7 +200,7 @@ def show_map(services: Services, drawings: Drawings, asked: AskedMap, session: s
             ]
             first = False
     except (InputError, Cancelled) as error:
-        yield [problem(error), *nothing[1:]]
+        yield [problem(error), *nothing[1:3], gr.skip() if first else note(texts_map.NOT_MEASURED), *nothing[4:]]
 
 
 def pair_of(names: list[str], a: str | None, b: str | None) -> tuple[str, str] | None:

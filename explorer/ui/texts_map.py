@@ -49,6 +49,8 @@ MEASURES = (
 )
 """(field of `Quality`, name, what it says)."""
 
+NOT_MEASURED = "The numbers of these maps were not measured; press Draw."
+
 SELECTION = "Selected documents"
 SELECTION_HELP = (
     "Click a point, draw a lasso, or search by words: the same documents light up in every map and stand here. Choose one "
