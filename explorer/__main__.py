@@ -89,6 +89,7 @@ def build_parser() -> Parser:
     add_export(commands)
     add_layers(commands)
     add_lesson(commands)
+    add_map(commands)
     add_study(commands)
     return parser
 
@@ -288,6 +289,23 @@ def run_lesson(options: argparse.Namespace) -> dict[str, Any]:
     return run(options, make_shelf(options))
 
 
+def add_map(commands: Any) -> None:
+    """`map`: how the spaces of variants look."""
+    from .projection.command import add_options
+
+    parser = commands.add_parser("map", help="a map of a corpus by each variant, with how far it can be believed")
+    add_options(parser, names)
+    add_model_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.set_defaults(run=run_map)
+
+
+def run_map(options: argparse.Namespace) -> dict[str, Any]:
+    from .projection.command import run
+
+    return run(options, make_shelf(options))
+
+
 def add_study(commands: Any) -> None:
     """`study`: designs x seeds, trained alike, evaluated, tested, reported."""
     from .study.commands import add_options
@@ -338,6 +356,7 @@ PRINTERS = {
     "export": print_fields,
     "layers": shown_by(".layers.command"),
     "lesson": shown_by(".lessons.command"),
+    "map": shown_by(".projection.command"),
     "study": shown_by(".study.commands"),
 }
 

@@ -19,13 +19,14 @@ from .evaluate import Evaluate, build_evaluate
 from .finetune import build_finetune
 from .layers import Layers, build_layers
 from .learn import Learn, build_learn, look_at
+from .map import build_map, open_doors
 from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services, readable
 from .sidebar import Sidebar, build_sidebar
 from .study import build_study
 from .variants import build_variants, cards
 
-SHEETS = [Path(__file__).parent / name for name in ("page.css", "evaluate.css", "study.css", "learn.css")]
+SHEETS = [Path(__file__).parent / f"{name}.css" for name in ("page", "map", "evaluate", "study", "learn")]
 CSS = "".join([*(sheet.read_text(encoding="utf-8") for sheet in SHEETS), REPORT_CSS])
 SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
@@ -71,6 +72,8 @@ def build_app(services: Services) -> gr.Blocks:
                 compare = build_compare(services, sidebar)
             with gr.Tab("Layers", id="layers") as layers_tab:
                 layers = build_layers(services, sidebar, compare.query, layers_tab.select)
+            with gr.Tab("Map", id="map") as map_tab:
+                maps = build_map(services, sidebar, compare.query, compare.k, map_tab.select)
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
                 following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
             with gr.Tab("Evaluate", id="evaluate") as evaluate_tab:
@@ -83,12 +86,13 @@ def build_app(services: Services) -> gr.Blocks:
                 learn = build_learn(services)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
         timers = {finetune_tab: following, evaluate_tab: evaluate.timer, study_tab: studying}
-        for tab in (compare_tab, layers_tab, finetune_tab, evaluate_tab, study_tab, variants_tab, learn_tab):
+        for tab in (compare_tab, layers_tab, map_tab, finetune_tab, evaluate_tab, study_tab, variants_tab, learn_tab):
             hidden = [timer for of, timer in timers.items() if of is not tab]
             tab.select(partial(_stopped, len(hidden)), None, hidden, **HIDDEN)
         _open_layers_from_hits(services, sidebar, compare, layers, tabs)
         _open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
         _open_tabs_from_lesson(services, sidebar, compare, layers, learn, tabs)
+        open_doors(services, sidebar, compare, layers, tabs, maps)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:

@@ -18,6 +18,7 @@ from ..corpora.library import Library
 from ..errors import Cancelled, InputError
 from ..jobs import Runs
 from ..layers.lab import LayerLab, StageProgress
+from ..projection.lab import MapLab
 from ..retrieval import Hit
 from ..retrieval import Kind as IndexKind
 from ..store import Cancel
@@ -44,6 +45,7 @@ class Services:
         self.library = Library()
         self.comparer = Comparer(shelf)
         self.lab = LayerLab(self.comparer)
+        self.maps = MapLab(self.comparer)
         self.runs = Runs()
         self.pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="compute")
         self._encoding: dict[tuple[str, str], tuple[float, float]] = {}
@@ -219,7 +221,10 @@ class _Stage:
         self._name, self._began = "", 0.0
 
     def report(self, name: str, done: int, total: int) -> None:
-        """`name` is what is being done; a new name starts the clock anew."""
+        """`name` is what is being done; a new name starts the clock anew. A total of 0: there is nothing to count."""
+        if not total:
+            self.sentence = f"{name[:1].upper()}{name[1:]} …"
+            return
         now = time.monotonic()
         if name != self._name:
             self._name, self._began = name, now

@@ -1,0 +1,144 @@
+"""A person's way through the Map: PCA, UMAP, lasso, the same documents everywhere, and through the doors."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+import pytest
+
+from .conftest import Watch
+from .test_compare import FIRST, SOON, saved
+from .test_layers import contains
+
+pytestmark = pytest.mark.browser
+
+PAIR = ["minilm-published", "minilm/multi-layer-bidirectional"]
+PIXELS = """name => {
+  const canvas = document.querySelector(name), pen = canvas.getContext('2d');
+  return pen.getImageData(0, 0, canvas.width, canvas.height).data.some(value => value);
+}"""
+PLACE = """([panel, trace, i]) => {
+  const plot = document.querySelector('.map-plot'), kinds = plot.data.length / 2;
+  const found = plot.data[panel * kinds + trace];
+  const full = plot._fullLayout, [x, y] = panel ? [full.xaxis2, full.yaxis2] : [full.xaxis, full.yaxis];
+  const box = plot.getBoundingClientRect();
+  return [box.left + x._offset + x.l2p(found.x[i]), box.top + y._offset + y.l2p(found.y[i])];
+}"""
+
+
+RANGES = "['xaxis', 'xaxis2'].map(a => [...document.querySelector('.map-plot')._fullLayout[a].range])"
+
+
+def open_map(page, app, **more: str) -> None:
+    """The Map of `everyday` by two variants, complete."""
+    wanted = {"corpus": "everyday", "query": "Which planet is the hottest?", "variants": ",".join(PAIR), **more}
+    page.goto(f"{app.url}/?{urllib.parse.urlencode(wanted)}")
+    page.wait_for_selector("#results .hit[data-doc]", timeout=FIRST)
+    tab = page.get_by_role("tab", name="Map")
+    if not tab.is_visible():
+        page.locator("button.overflow-menu, .overflow-menu button").first.click()
+    tab.click()
+    page.wait_for_selector(".map-stage[data-drawn]", timeout=FIRST)
+    page.wait_for_selector(".map-stage[data-drawn=umap]", timeout=FIRST)
+    page.wait_for_selector("#map-numbers table", timeout=SOON)
+
+
+def test_a_way_through_the_map(app, page):
+    open_map(page, app, variants=",".join([*PAIR, "bm25"]))
+    assert page.locator(".map-frame").count() == 2
+    contains(page, "#map-told", "BM25 matches words and has no vectors")
+    contains(page, "#map-told", "Which planet is the hottest?")
+    contains(page, "#map-numbers", "Effective rank")
+    page.wait_for_function(PIXELS, arg=".map-over", timeout=SOON)  # the star
+
+    # searching by words: lit on the maps, and in the table
+    page.locator(".map-search").fill("bank")
+    page.locator(".map-search").press("Enter")
+    contains(page, "#map-selected", "documents hold “bank”")
+    rows = page.locator("#map-selected tbody tr").count()
+    assert rows > 1
+    assert page.locator(".map-stage").get_attribute("data-lit") == str(rows)
+
+    # the lasso around everything in the first panel
+    page.locator("[data-mode=lasso]").click()
+    page.locator(".map-stage").scroll_into_view_if_needed()
+    box = page.locator(".map-frame").first.bounding_box()
+    corners = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99), (0.01, 0.02)]
+    for i, (x, y) in enumerate(corners):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
+        if not i:
+            page.mouse.down()
+    page.mouse.up()
+    contains(page, "#map-selected", "197 documents inside the lasso")
+
+    # a click on a point of the second panel chooses its document, with neighbours by each variant
+    page.locator("[data-mode=pan]").click()
+    page.locator(".map-stage").scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    place = page.evaluate(PLACE, [1, 0, 0])
+    page.mouse.move(*place)
+    page.locator(".map-tip:not([hidden])").wait_for(timeout=SOON)
+    hovered = page.locator(".map-tip b").inner_text()
+    page.mouse.click(*place)
+    page.locator("#map-selected [data-chosen]").wait_for(timeout=SOON)
+    assert page.locator("#map-selected b").first.inner_text() == hovered
+    for variant in PAIR:
+        near = page.locator(f"section[aria-label='neighbours by {variant}'] [data-choose]")
+        assert near.count() == 10
+
+    # the legend shows one label alone, and all again
+    page.locator(".map-legend [data-code='0']").click()
+    page.wait_for_function(
+        "document.querySelector('.map-plot').data.filter(t => t.visible === true).length === 2", timeout=SOON
+    )
+    page.locator(".map-all").click()
+    page.wait_for_function("document.querySelector('.map-plot').data.every(t => t.visible !== false)", timeout=SOON)
+
+    # what moved most chooses without the pointer on the map
+    moved = page.locator("#map-moved [data-choose]").first
+    title = moved.inner_text()
+    moved.focus()
+    page.keyboard.press("Enter")
+    contains(page, "#map-selected", title)
+
+    lines = saved(page, "#download-map-0").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 198
+    assert lines[1].startswith("everyday,umap,15,0,")
+
+    # the doors
+    text = page.locator("#map-selected [data-chosen]").inner_text()
+    page.locator("#map-selected [data-door=layers]").first.click()
+    page.wait_for_function(
+        "t => (document.querySelector('#text-a textarea') || { value: '' }).value.includes(t)",
+        arg=text[:40],
+        timeout=SOON,
+    )
+    contains(page, "#words-a", text.split()[1])
+    page.get_by_role("tab", name="Map").click()
+    page.locator("#map-selected [data-door=compare]").first.click()
+    page.wait_for_function(
+        "t => (document.querySelector('#query textarea') || { value: '' }).value.includes(t)",
+        arg=text[:40],
+        timeout=SOON,
+    )
+    contains(page, "#results", title)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (390, "light"), (390, "dark")])
+def test_the_map_in_dark_and_on_a_phone(app, browser, tmp_path, width, theme):
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    watch = Watch(page)
+    open_map(page, app, __theme=theme)
+    inside = "document.documentElement.scrollWidth <= window.innerWidth + 1"
+    assert page.evaluate(inside)
+    frames = page.locator(".map-frame")
+    first, second = frames.nth(0).bounding_box(), frames.nth(1).bounding_box()
+    assert abs(first["width"] - first["height"]) < 2  # equal aspect
+    assert first["width"] == pytest.approx(second["width"], abs=1)
+    assert (second["y"] > first["y"]) == (width < 500)  # below one another on a phone
+    ranges = page.evaluate(RANGES)
+    assert ranges[0] == pytest.approx(ranges[1])
+    page.screenshot(path=tmp_path / "map.png", full_page=True)
+    context.close()
+    assert watch.problems == []
