@@ -19,7 +19,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -261,7 +261,7 @@ class Backbone:
         self.config = model.config.get_text_config()
         self.width: int = self.config.hidden_size
         self.layers: int = self.config.num_hidden_layers
-        self.reader = StateReader(model, self.dtype if self.autocast else self.weights_dtype)
+        self.reader = StateReader(model, self.dtype if self.autocast else self.weights_dtype, self.autocast)
         self.decoder = self.reader.decoder
         self.fingerprint = fingerprint(model.state_dict())
         if self.autocast:
@@ -377,14 +377,7 @@ class Backbone:
         with self.lock:
             self._prove(attention)
             self._activate(adapter)
-            return self._states(ids, mask, attention, read)
-
-    def _states(self, ids: Tensor, mask: Tensor, attention: Attention, read: States) -> tuple[Tensor, Tensor]:
-        with self._precision():
             return self.reader.states(ids, mask, attention, read)
-
-    def _precision(self) -> Any:
-        return torch.autocast("cpu", self.dtype) if self.autocast else nullcontext()
 
     # -- proof
 
@@ -399,7 +392,7 @@ class Backbone:
         ids, mask = ids.repeat(2, 1), torch.ones(2, ids.shape[1], dtype=torch.long, device=self.device)
         ids[1, -1] = (ids[1, -1] + 1) % self.config.vocab_size
         with torch.inference_mode():
-            first = self._states(ids, mask, attention, "tokens")[0][:, 0].float()
+            first = self.reader.states(ids, mask, attention, "tokens")[0][:, 0].float()
         moved = not torch.equal(first[0], first[1])
         if moved == (attention == "causal") and ids.shape[1] > 1:
             raise InputError(

@@ -9,6 +9,7 @@ An exported variant carries this file: it needs torch and transformers alone. No
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 class StateReader:
     """Runs a transformer and takes from it what a pooler reads; hidden states of all layers are never kept."""
 
-    def __init__(self, model: PreTrainedModel, dtype: torch.dtype = torch.float32) -> None:
-        """`dtype`: that of the products, which an encoder's mask must have. Raises `InputError` for no layers."""
-        self.model, self.dtype = model, dtype
+    def __init__(self, model: PreTrainedModel, dtype: torch.dtype = torch.float32, autocast: bool = False) -> None:
+        """`dtype`: that of the products, which an encoder's mask must have; with `autocast` the model's products alone
+        run in it, and what is taken from them is float32 again. Raises `InputError` if no layers are found.
+        """
+        self.model, self.dtype, self.autocast = model, dtype, autocast
         self.config = model.config.get_text_config()
         self.layers: int = self.config.num_hidden_layers
         self.decoder = any(getattr(m, "is_causal", None) is True for m in model.modules())
@@ -69,7 +72,8 @@ class StateReader:
         else:
             # An encoder told is_causal=True is silently wrong; an explicit 4-D mask is right on sdpa and eager.
             arguments["attention_mask"] = self._encoder_mask(ids, mask, attention)
-        return self.model(**arguments).last_hidden_state
+        with torch.autocast(ids.device.type, self.dtype) if self.autocast else nullcontext():
+            return self.model(**arguments).last_hidden_state
 
     def _encoder_mask(self, ids: Tensor, mask: Tensor, attention: Attention) -> Any:
         from transformers import masking_utils as masks

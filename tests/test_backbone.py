@@ -551,3 +551,15 @@ def test_the_folder_of_a_backbone_may_be_moved(tmp_path):
     first = Backbone.load(str(folder), "cpu", "float32").fingerprint
     shutil.move(folder, tmp_path / "moved")
     assert Backbone.load(str(tmp_path / "moved"), "cpu", "float32").fingerprint == first
+
+
+@pytest.mark.parametrize("read", ["tokens", "layer-eos", "layer-means"])
+@pytest.mark.parametrize("attention", ["causal", "bidirectional"])
+def test_in_half_precision_on_a_cpu_states_are_float32_and_near(minilm, attention, read):
+    half = Backbone.load(MINILM, "cpu", "bfloat16")
+    batch = half.pad(half.tokenize(["delete a folder", "a longer text about cats, dogs and one folder"]))
+    states, _ = half.states(*batch, attention=attention, read=read)
+    exact, _ = minilm.states(*batch, attention=attention, read=read)
+    assert states.dtype == torch.float32
+    real = batch[1].bool() if read == "tokens" else slice(None)
+    assert torch.nn.functional.cosine_similarity(states, exact, dim=-1)[real].min() > 0.999

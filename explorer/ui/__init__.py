@@ -18,7 +18,7 @@ from .compare import KEEP_ADDRESS, SHOW_QUERY, Compare, build_compare, example_u
 from .evaluate import Evaluate, build_evaluate
 from .finetune import build_finetune
 from .layers import Layers, build_layers
-from .learn import Learn, build_learn, look_at
+from .learn import Learn, build_learn, look_at, opened_by_link
 from .map import build_map, open_doors
 from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services, readable
@@ -102,15 +102,14 @@ def build_app(services: Services) -> gr.Blocks:
             return example_updates(services, corpus)[:-1]
 
         def restore_lesson(request: gr.Request) -> list[Any]:
-            wanted = request.query_params.get("lesson")
-            known = wanted in [one.id for one in LESSONS]
-            return [wanted, gr.Tabs(selected="learn")] if known else [gr.skip(), gr.skip()]
+            return opened_by_link(request.query_params.get("lesson"))
 
         app.load(fn=None, js=CLOSE_SIDEBAR_ON_PHONES)
-        app.load(restore_lesson, None, [learn.chosen, tabs], **HIDDEN).then(**learn.show)
+        app.load(restore_lesson, None, [tabs, learn.chosen, *learn.shown], **HIDDEN)
         loading = app.load(restore, remembered, restored, **HIDDEN)
         loading.then(sidebar.describe, sidebar.corpus, sidebar.corpus_note, **HIDDEN)
         loading.then(examples, sidebar.corpus, compare.examples, **HIDDEN)
+        loading.then(**maps.redraw)
         many = compare.many
         loading.then(**compare.search).then(many.refresh, many.inputs, many.outputs, concurrency_limit=4, **HIDDEN)
         gr.on(

@@ -29,8 +29,8 @@ class Learn:
     chosen: gr.Radio
     look: gr.Button
     """`click` sets up a tab with the lesson."""
-    show: dict[str, Any]
-    """Arguments of an event that shows the chosen lesson."""
+    shown: list[Any]
+    """What `show_lesson` updates."""
 
 
 def build_learn(services: Services) -> Learn:
@@ -72,7 +72,7 @@ def build_learn(services: Services) -> Learn:
     stop.click(lambda request: services.stop(str(request.session_hash)), None, None, queue=False, **HIDDEN)
     following.click(next_lesson, chosen, chosen, **HIDDEN).then(**show).then(fn=None, js=TO_TOP)
     done.change(lambda ids: gr.Radio(choices=titles(ids or ())), done, chosen, **HIDDEN)
-    return Learn(chosen, look, show)
+    return Learn(chosen, look, shown)
 
 
 TO_TOP = "() => document.getElementById('lesson-story').scrollIntoView({ block: 'start' })"
@@ -117,6 +117,16 @@ def show_lesson(id: str | None) -> list[Any]:
         "", gr.Button(texts.LOOK[one.setup.tab]), html_learn.claim(one), "",
         gr.Button(texts.NEXT if number < len(LESSONS) else "From the beginning"),
     ]  # fmt: skip
+
+
+def opened_by_link(id: str | None) -> list[Any]:
+    """Updates of (tab, lesson, what `show_lesson` updates) for a page that was opened by a link to a lesson.
+
+    The first lesson stands there from the beginning: nothing of it is drawn anew, as a choice may have been made.
+    """
+    if id not in [one.id for one in LESSONS]:
+        return [gr.skip()] * 10
+    return [gr.Tabs(selected="learn"), id, *(show_lesson(id) if id != LESSONS[0].id else [gr.skip()] * 8)]
 
 
 def _watched(

@@ -69,7 +69,8 @@ class Map:
     """What the doors to other tabs need."""
 
     tables: list[gr.HTML]
-    corpus: gr.Dropdown
+    redraw: dict[str, Any]
+    """Arguments of an event that draws anew where the maps are seen: the page's address was read, say."""
 
 
 def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Slider, opened: Any) -> Map:
@@ -122,7 +123,7 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     stop.click(halt, queue=False, **HIDDEN)
     view.select(choose, [sidebar.variants, a, b], selected, concurrency_limit=4, **HIDDEN)
     _wire_downloads(services, buttons, asked)
-    return Map([selected, moved], sidebar.corpus)
+    return Map([selected, moved], if_shown)
 
 
 def _controls() -> tuple[Any, ...]:

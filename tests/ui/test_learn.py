@@ -73,6 +73,8 @@ def test_a_link_sets_up_the_lesson_for_everybody(services, id):
 
 
 def test_an_unknown_lesson_is_no_link(services):
+    assert learn.opened_by_link("nope") == learn.opened_by_link(None) == [gr.skip()] * 10
+    assert len(learn.opened_by_link(IDS[3])) == len(learn.opened_by_link(IDS[0])) == 10
     with pytest.raises(InputError, match="no lesson"):
         learn.look_at(services, "nope")
     assert starting_values(services, {}, {"lesson": "nope"})[1].value == "python-stdlib"
