@@ -22,7 +22,7 @@ from .parts import HIDDEN, panel
 from .services import Services
 from .sidebar import Sidebar, variant_choices, variant_colours
 from .study_form import described, estimated, start_run, wanted_of
-from .study_view import Drawn, download, growable, put_on_shelf, run_action, show_study, shown_studies
+from .study_view import download, first_view, growable, put_on_shelf, run_action, show_study, shown_studies
 from .training_form import training_fields
 
 PAPERS_FIVE = [name for name in STUDY_DESIGNS if not name.startswith("mean-")]
@@ -32,7 +32,7 @@ def build_study(services: Services, sidebar: Sidebar, opened: Any) -> gr.Timer:
     """Draw the tab and wire it. `opened` is the event of opening it. The timer returned follows the runs; it starts
     with the tab, and the page stops it when another tab is opened."""
     panel(f"<h2>{texts.STUDY}</h2><p class='help'>{texts.STUDY_HELP}</p>")
-    view = _view()
+    view = _view(services)
     panel(f"<h2>{texts.NEW}</h2><p class='help'>{texts.NEW_HELP}</p>", elem_id="study-new")
     form = _form(services)
     with gr.Row(elem_id="study-go"):
@@ -51,19 +51,27 @@ def build_study(services: Services, sidebar: Sidebar, opened: Any) -> gr.Timer:
         lambda *values: estimated(services, wanted_of(values)), inputs, told, api_visibility="private",
         show_progress_on=told, concurrency_limit=2,
     )  # fmt: skip
-    timer, look = _wire_view(services, sidebar, view, form["grow"], opened)
-    start.click(lambda *values: start_run(services, wanted_of(values)), inputs, [view["choice"], said], **HIDDEN).then(
-        **look
+    touched = gr.State(False)
+    timer, look = _wire_view(services, sidebar, view, form["grow"], opened, touched)
+    begun = start.click(
+        lambda *values: start_run(services, wanted_of(values)), inputs, [view["choice"], said], **HIDDEN
     )
+    begun.then(**look).then(lambda: True, None, touched, **HIDDEN)
     return timer
 
 
-def _view() -> dict[str, Any]:
+def _view(services: Services) -> dict[str, Any]:
     """Where a study is shown."""
+    listed, chosen, said, written, drawn = first_view(services)
     choice = gr.Dropdown(
-        [], label=texts.CHOICE, info=texts.CHOICE_INFO, allow_custom_value=True, elem_id="study-choice"
+        listed,
+        value=chosen,
+        label=texts.CHOICE,
+        info=texts.CHOICE_INFO,
+        allow_custom_value=True,
+        elem_id="study-choice",
     )
-    state = panel(elem_id="study-state")
+    state = panel(said, elem_id="study-state")
     with gr.Column(visible=False) as running:
         with gr.Row():
             stop = gr.Button("Stop", size="sm", scale=0, min_width=110, elem_id="study-stop")
@@ -71,14 +79,15 @@ def _view() -> dict[str, Any]:
             delete = gr.Button("Delete", size="sm", scale=0, min_width=110, elem_id="study-delete")
         with gr.Accordion("Log", open=False):
             log = gr.Code(language=None, show_label=False, interactive=False, max_lines=18, elem_id="study-log")
-    report = panel(elem_id="study-report")
-    with gr.Column(visible=False) as more:
+    report = panel(written, elem_id="study-report")
+    with gr.Column(visible=bool(written)) as more:
         buttons = download_buttons.draw("study", ("Report (HTML)", "Report (Markdown)", "All numbers (JSON)"))
-        shelf = gr.Button(texts.SHELF, size="sm", scale=0, min_width=240, elem_id="study-shelf")
+        shelf = gr.Button(texts.SHELF_NOT, interactive=False, size="sm", scale=0, min_width=240, elem_id="study-shelf")
         shelved = panel(elem_id="study-shelved")
     return {
         "choice": choice, "state": state, "running": running, "stop": stop, "resume": resume, "delete": delete,
         "log": log, "report": report, "shelf": shelf, "more": more, "buttons": buttons, "shelved": shelved,
+        "drawn": gr.State(drawn),
     }  # fmt: skip
 
 
@@ -115,10 +124,11 @@ def _form(services: Services) -> dict[str, Any]:
 
 
 def _wire_view(
-    services: Services, sidebar: Sidebar, view: dict[str, Any], grow: gr.Dropdown, opened: Any
-) -> tuple[gr.Timer, dict[str, Any]]:
+    services: Services, sidebar: Sidebar, view: dict[str, Any], grow: gr.Dropdown, opened: Any,
+    touched: gr.State,
+) -> tuple[gr.Timer, dict[str, Any]]:  # fmt: skip
     """Choose, follow with a timer, stop, resume, delete, download. Returns the timer and the look at what is shown."""
-    timer, drawn = gr.Timer(2.0, active=False), gr.State(Drawn())
+    timer, drawn = gr.Timer(2.0, active=False), view["drawn"]
     choice, shelved = view["choice"], view["shelved"]
     names = "choice state running stop resume delete log report shelf more".split()
     look: dict[str, Any] = {
@@ -140,10 +150,13 @@ def _wire_view(
         return [said, gr.CheckboxGroup(choices=variant_choices(services)), variant_colours(services)]
 
     opened(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
-    opened(**look)
+    opened(
+        lambda chosen, drawn, touched: show_study(services, chosen if touched else None, drawn),
+        [choice, drawn, touched], look["outputs"], **HIDDEN,
+    )  # fmt: skip
     opened(lambda: gr.Dropdown(choices=growable(shown_studies(services))), None, grow, **HIDDEN)
     timer.tick(**{**look, "trigger_mode": "once"}, queue=False)
-    choice.input(**look)
+    choice.input(**look).then(lambda: True, None, touched, **HIDDEN)
     for action in ("stop", "resume", "delete"):
         done = view[action].click(act(action), choice, shelved, **HIDDEN)
         done.then(lambda: None, None, choice, **HIDDEN).then(**look) if action == "delete" else done.then(**look)

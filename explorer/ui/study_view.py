@@ -84,7 +84,8 @@ def growable(studies: Sequence[Shown]) -> list[tuple[str, str]]:
 
 
 def find(studies: Sequence[Shown], chosen: str | None) -> Shown | None:
-    """The chosen study, or the folder that was typed; without a choice the one that runs, else the shipped one.
+    """The chosen study, or the folder that was typed; without a choice the one that runs, else the newest, else a
+    shipped one.
 
     Raises `InputError` for a folder that holds none.
     """
@@ -95,8 +96,8 @@ def find(studies: Sequence[Shown], chosen: str | None) -> Shown | None:
         folder = Path(chosen).expanduser()
         Study.load(folder)
         return Shown(folder.name, folder)
-    first = [s for s in studies if s.run and not s.run.is_over] + [s for s in studies if s.shipped]
-    return next(iter([*first, *studies]), None)
+    going = [study for study in studies if study.run and not study.run.is_over]
+    return next(iter([*going, *studies]), None)
 
 
 def show_study(services: Services, chosen: str | None, drawn: Drawn) -> list[Any]:
@@ -134,6 +135,17 @@ def show_study(services: Services, chosen: str | None, drawn: Drawn) -> list[Any
     except InputError as error:
         return [listing, *state, problem(error), *_kept(study), hidden, now]
     return [listing, *state, report, *_kept(study), gr.Column(visible=True), now]
+
+
+def first_view(services: Services) -> tuple[list[tuple[str, str]], str | None, str, str, Drawn]:
+    """(choices, chosen, state, report, drawn) with which the page is built: the shipped study stands there at once."""
+    studies = shown_studies(services)
+    study = next((study for study in studies if study.shipped), None)
+    if study is None:
+        return choices(studies), None, "", "", Drawn()
+    report = html_study.report(Study.load(study.folder))
+    chosen = str(study.folder)
+    return choices(studies), chosen, note(texts.SHIPPED), report, Drawn(chosen, stamp=_stamp(study.folder))
 
 
 def _kept(study: Shown) -> list[Any]:

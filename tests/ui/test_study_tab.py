@@ -243,6 +243,14 @@ def test_the_shipped_study_is_whole(services):
         assert f"<h3>{heading}</h3>" in html
 
 
+def test_the_shipped_study_is_there_before_anything_is_asked(services):
+    listed, chosen, said, written, drawn = study_view.first_view(services)
+    assert (chosen, said) == (listed[0][1], study_view.note(texts_study.SHIPPED))
+    assert "The paper’s claims" in written
+    again = show_study(services, chosen, drawn)
+    assert again[7] == {"__type__": "update"}  # opening the tab draws nothing anew
+
+
 def test_downloads_are_the_study(services, tmp_path):
     shipped = str(find(shown_studies(services), None).folder)
     for name, begins in (("study.json", "{"), ("report.html", "<!doctype html>"), ("report.md", "# Study")):
