@@ -10,7 +10,7 @@ import numpy as np
 
 from ..significance import Test, paired_means
 from .bench import Bench, K
-from .lesson import CORPUS, Finding
+from .lesson import CORPUS, Finding, interval
 
 MEAN, END = "minilm-published", "minilm-untrained/eos-bidirectional"
 CAUSAL, BOTH_WAYS = "minilm/mean-causal", "minilm/mean-bidirectional"
@@ -115,7 +115,7 @@ def ablation(bench: Bench) -> Finding:
     second = tests[order[1].layer]
     answer = 2 if not second.significant else 0 if second.difference < 0 else 1
     rows = [
-        (f"layer {e.layer}", f"{100 * e.weight:.1f} %", f"{tests[e.layer].difference:+.3f}", _interval(tests[e.layer]))
+        (f"layer {e.layer}", f"{100 * e.weight:.1f} %", f"{tests[e.layer].difference:+.3f}", interval(tests[e.layer]))
         for e in order
     ]
     said = [_switched(order[i].layer, order[i].weight, tests[order[i].layer]) for i in (1, 0)]
@@ -129,7 +129,7 @@ def _switched(layer: int, weight: float, test: Test) -> str:
     clear = "a clear change" if test.significant else "no clear change"
     return (
         f"Layer {layer} has {100 * weight:.1f} % of the weight; without it nDCG@{K} changes by {test.difference:+.3f} "
-        f"({_interval(test)}, p = {test.p:.2g}): {clear}."
+        f"({interval(test)}, p = {test.p:.2g}): {clear}."
     )
 
 
@@ -153,10 +153,6 @@ def significance(bench: Bench) -> Finding:
 
 def _test(x: np.ndarray, y: np.ndarray, a: str, b: str) -> Test:
     return replace(paired_means(x, y, "queries"), a=a, b=b, p_holm=None)
-
-
-def _interval(test: Test) -> str:
-    return "–" if test.low is None or test.high is None else f"{test.low:+.3f} to {test.high:+.3f}"
 
 
 def _token_states(encoder, text: str, attention: str) -> np.ndarray:

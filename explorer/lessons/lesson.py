@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..significance import Test
 from .bench import Bench
 
 CORPUS = "everyday"
@@ -61,3 +62,8 @@ class Lesson:
     """Id of a claim of the paper (study/claims.py)."""
     reproduce: Callable[[Bench, str], Finding]
     """Tests that claim."""
+
+
+def interval(test: Test) -> str:
+    """A test's 95 % interval as a cell of a table."""
+    return "–" if test.low is None or test.high is None else f"{test.low:+.3f} to {test.high:+.3f}"

@@ -16,7 +16,7 @@ from ..designs import STUDY_DESIGNS
 from ..significance import Test, holm_corrected, paired_means
 from ..study.claims import CLAIMS, MARGIN, ONE_SIZE, Claim
 from .bench import Bench, K
-from .lesson import Finding, Verdict
+from .lesson import Finding, Verdict, interval
 
 HOME = "minilm/"
 HEADS = ("comparison", "measured by", "difference", "95 % interval", "p (Holm)", "this says")
@@ -108,6 +108,5 @@ def _finding(verdicts: Sequence[Verdict], rows: Sequence[tuple[Test, str, str]])
 
 def _row(test: Test, measure: str, says: str) -> tuple[str, ...]:
     a, b = test.a.removeprefix(HOME), test.b.removeprefix(HOME)
-    interval = "–" if test.low is None or test.high is None else f"{test.low:+.3f} to {test.high:+.3f}"
     p = test.p_holm if test.p_holm is not None else test.p
-    return f"{a} minus {b}", measure, f"{test.difference:+.3f}", interval, "–" if p is None else f"{p:.2g}", says
+    return f"{a} minus {b}", measure, f"{test.difference:+.3f}", interval(test), "–" if p is None else f"{p:.2g}", says

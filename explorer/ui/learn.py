@@ -19,7 +19,7 @@ from . import texts_learn as texts
 from .html import note, problem
 from .parts import HIDDEN, panel
 from .services import Services
-from .study_view import find, shown_studies
+from .study_view import shown_studies
 
 
 @dataclass
@@ -64,12 +64,15 @@ def build_learn(services: Services) -> Learn:
     def try_claim(request: gr.Request, id: str, corpus: str) -> Iterator[str]:
         yield from tested(services, str(request.session_hash), id, corpus)
 
+    def halt(request: gr.Request) -> None:
+        services.stop(str(request.session_hash))
+
     chosen.input(**show)
     expected.input(lambda: gr.Button(texts.REVEAL, interactive=True), None, reveal, **HIDDEN)
     seen = reveal.click(see, [chosen, expected], result, concurrency_limit=4, **HIDDEN)
     seen.success(remember, [chosen, done], [done, chosen], **HIDDEN)
     test.click(try_claim, [chosen, where], reproduced, concurrency_limit=4, **HIDDEN)
-    stop.click(lambda request: services.stop(str(request.session_hash)), None, None, queue=False, **HIDDEN)
+    stop.click(halt, None, None, queue=False, **HIDDEN)
     following.click(next_lesson, chosen, chosen, **HIDDEN).then(**show).then(fn=None, js=TO_TOP)
     done.change(lambda ids: gr.Radio(choices=titles(ids or ())), done, chosen, **HIDDEN)
     return Learn(chosen, look, shown)
@@ -173,7 +176,7 @@ def _reproduce(one: Lesson, bench: Bench) -> Finding:
 def card_of(services: Services, claim: str) -> ClaimCard | None:
     """What the shipped study says of a claim; None where none is shipped."""
     study = next((s for s in shown_studies(services) if s.shipped), None)
-    if study is None or find([study], None) is None:
+    if study is None:
         return None
     return next((card for card in Study.load(study.folder).claims if card.id == claim), None)
 
