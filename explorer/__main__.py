@@ -246,8 +246,10 @@ def add_export(commands: Any) -> None:
 def run_export(options: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
-    from .exporting import export, push
+    from .exporting import check_repository, export, push
 
+    if options.push:
+        check_repository(options.push)
     folder = export(
         options.variant, Path(options.output), make_shelf(options), options.weights, place=options.push or ""
     )

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .designs import Design
 from .errors import InputError
-from .store import whole_folder
+from .store import whole_file, whole_folder
 from .variants import Shelf, Variant
 
 Weights = Literal["merged", "adapter"]
@@ -122,8 +123,26 @@ def _card(variant: Variant, encoder: Any, place: str) -> str:
     )
 
 
+def archive(folder: Path) -> Path:
+    """The folder as a zip beside it, which unpacks to a folder of that name. Stored: weights do not shrink."""
+    path = folder.with_name(f"{folder.name}.zip")
+    with whole_file(path) as new, zipfile.ZipFile(new, "w", zipfile.ZIP_STORED) as made:
+        for file in sorted(folder.rglob("*")):
+            made.write(file, Path(folder.name, file.relative_to(folder)))
+    return path
+
+
+def check_repository(repository: str) -> None:
+    """Whether the hub can have a repository of that name. Raises `InputError`."""
+    from .backbone import is_hub_name
+
+    if repository.count("/") != 1 or not is_hub_name(repository):
+        raise InputError(f"'{repository[:100]}' is no name of a repository on the hub; it is owner/name")
+
+
 def push(folder: Path, repository: str, private: bool = True) -> str:
     """Upload an export to the hub; the address. Needs the user's own token. Raises `InputError`."""
+    check_repository(repository)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import InputError
 from explorer.evaluation.engine import EvaluationConfig, evaluate
 from explorer.evaluation.results import Evaluation
-from explorer.exporting import CODE, export
+from explorer.exporting import CODE, archive, check_repository, export
 from explorer.pooling import build_pooler
 from explorer.variants import Shelf
 
@@ -123,7 +124,8 @@ def test_a_shipped_variant(tmp_path, home):
     assert 'SentenceTransformer("out", trust_remote_code=True)' in card
     assert "library_name: sentence-transformers" in card
     assert {path.name for path in folder.glob("*.py")} == set(CODE)
-    found = alone(folder, tmp_path / "elsewhere")
+    shutil.unpack_archive(archive(folder), tmp_path / "unpacked")
+    found = alone(tmp_path / "unpacked" / "out", tmp_path / "elsewhere")
     assert np.abs(np.array(found["plain"]) - shelf.load("multi-layer-bidirectional").encode(TEXTS)).max() < 1e-5
 
 
@@ -149,6 +151,9 @@ def test_what_cannot_be_exported_is_said(tmp_path, home):
     ):
         with pytest.raises(InputError, match=said):
             export(name, tmp_path / "out", shelf, **options)
+    for name in ("no owner", "owner", "a/b/c", "../x", "owner/na me"):
+        with pytest.raises(InputError, match="owner/name"):
+            check_repository(name)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(InputError, match="not empty"):

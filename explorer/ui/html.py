@@ -48,6 +48,11 @@ def number(value: float, digits: int = 3) -> str:
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
+def mib(count: int) -> str:
+    """Bytes as MiB."""
+    return f"{count / 2**20:,.1f} MiB"
+
+
 @dataclass(frozen=True)
 class ViewOptions:
     """How the columns are shown; nothing here changes what was found."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -35,6 +35,8 @@ LONG_TEXT = 1200
 """Characters beyond which a text is cut anyway by most variants."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at running work."""
+AT_ONCE = 0.15
+"""Seconds within which an answer comes without anything in its place before: what is cached does not flicker."""
 
 
 class Services:
@@ -128,6 +130,7 @@ class Services:
             name: self.pool.submit(self.rank, name, corpus, [query], k, kind, cancel) for name in names
         }
         shown: object = None
+        wait(futures.values(), AT_ONCE)
         while True:
             ready = {n: f.result()[0] for n, f in futures.items() if f.done() and f.exception() is None}
             pending = {n: self._pending(n, f, corpus) for n, f in futures.items() if n not in ready}
@@ -137,7 +140,7 @@ class Services:
                 yield Comparison(corpus, query, k, {n: ready[n] for n in names if n in ready}), pending
             if not waiting:
                 return
-            time.sleep(LOOK_EVERY)
+            wait([futures[name] for name in waiting], LOOK_EVERY, FIRST_COMPLETED)
 
     def _pending(self, name: str, future: Future, corpus: Corpus) -> Pending:
         if not future.done():
@@ -163,12 +166,11 @@ class Services:
             self.comparer.compare_many, corpus, queries, names, k, kind, self._reporter(corpus), cancel
         )
         shown = ""
-        while not future.done():
+        while not wait([future], LOOK_EVERY).done:
             message = f"Running {len(queries):,} queries through {len(names)} variants … {self._encoded(names, corpus)}"
             if message != shown:
                 shown = message
                 yield message, None
-            time.sleep(LOOK_EVERY)
         yield "", future.result()
 
     def _encoded(self, names: Sequence[str], corpus: Corpus) -> str:

@@ -82,6 +82,13 @@ TRAIN_FILES = "Your pairs (columns query, positive)"
 OVERLAY = "Lay runs over one another"
 OVERLAY_HELP = "Choose two or more runs to see their curves together and in which settings they differ."
 
+EXPORT = "Export for sentence-transformers"
+EXPORT_HELP = (
+    "The variant chosen above as a folder that sentence-transformers (and so mteb, LangChain and others) loads without "
+    "this app, with its model card; the same vectors to 1e-5. Pushing uses your own login (<code>hf auth login</code>) "
+    "and sends nothing before you press the button."
+)
+
 LAYERS = "What does the pooler read?"
 LAYERS_HELP = (
     "A multi-layer pooler looks at one state of every layer; a last-layer pooler looks at every token. Read a query and "

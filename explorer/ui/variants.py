@@ -13,15 +13,11 @@ from ..errors import InputError
 from ..styles import label, style
 from ..variants import Variant
 from . import texts
-from .html import chip, esc, note, number, problem
+from .export import build_export
+from .html import chip, esc, mib, note, number, problem
 from .parts import panel
 from .services import Services
 from .sidebar import Sidebar, machine_line, variant_choices, variant_colours
-
-
-def mib(count: int) -> str:
-    """Bytes as MiB."""
-    return f"{count / 2**20:,.1f} MiB"
 
 
 def cards(services: Services) -> str:
@@ -117,6 +113,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
             model = gr.Textbox(label="Hub id or folder", scale=3, elem_id="model-id")
             as_backbone = gr.Button("Add as backbone", size="sm", scale=0, min_width=140)
             as_contender = gr.Button("Add as contender", size="sm", scale=0, min_width=140, elem_id="add-contender")
+    build_export(services, chosen)
     said = panel(elem_id="variants-said")
     with gr.Row():
         check = gr.Button(

@@ -7,20 +7,12 @@ import urllib.parse
 
 import pytest
 
-from .test_compare import FIRST, SOON, saved
+from .test_compare import FIRST, SOON, contains, saved
 
 pytestmark = pytest.mark.browser
 
 MULTI = "minilm/multi-layer-bidirectional"
 QUERY = "Which planet is the hottest?"
-
-
-def contains(page, selector: str, text: str) -> None:
-    """Wait until a text is shown there."""
-    page.wait_for_function(
-        "([s, t]) => (document.querySelector(s) || {innerText: ''}).innerText.includes(t)", arg=[selector, text],
-        timeout=FIRST,
-    )  # fmt: skip
 
 
 def test_why_here_leads_to_the_layers(app, page):
