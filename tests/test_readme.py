@@ -13,7 +13,7 @@ from explorer.__main__ import build_parser
 README = readme_files.README.read_text(encoding="utf-8")
 ONE_LINE = README.replace("\\\n", " ")
 COMMANDS = sorted(
-    {line.split("#")[0].strip() for line in re.findall(r"python -m explorer (.+)", ONE_LINE) if "…" not in line}
+    {line.split("#")[0].strip() for line in re.findall(r"bin/python -m explorer (.+)", ONE_LINE) if "…" not in line}
 )
 
 
@@ -28,11 +28,11 @@ def test_pictures_are_there():
 
 
 def test_links_lead_somewhere():
-    links = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
+    links = re.findall(r"(?<!!)\[[^\]]+\]\((?!http|#)([^)]+)\)", README)
     assert [link for link in links if not (readme_files.ROOT / link).exists()] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_understood(command):
-    options = build_parser().parse_args(shlex.split(command.rstrip("`")))
+    options = build_parser().parse_args(shlex.split(command))
     assert options.run
