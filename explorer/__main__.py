@@ -107,24 +107,9 @@ def add_train(commands: Any) -> None:
     train.set_defaults(run=run_train)
 
 
-def describe(variant: Any) -> dict[str, Any]:
-    """A variant as the document of `variants --json` has it."""
-    return {
-        "name": variant.name,
-        "source": variant.source,
-        "design": variant.design.name if variant.design else None,
-        "pooling": variant.design.pooling if variant.design else None,
-        "attention": variant.design.attention if variant.design else None,
-        "backbone": variant.backbone or None,
-        "trained": variant.trained,
-        "how": variant.how,
-        "scores": dict(variant.scores),
-    }
-
-
 def run_variants(options: argparse.Namespace) -> dict[str, Any]:
     shelf = make_shelf(options)
-    return {"variants": [describe(v) for v in shelf.variants], "problems": shelf.problems}
+    return {"variants": [v.to_json() for v in shelf.variants], "problems": shelf.problems}
 
 
 def print_variants(result: dict[str, Any]) -> None:

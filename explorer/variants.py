@@ -84,6 +84,20 @@ class Variant:
         steps = self.record.get("training", {}).get("steps")
         return f"Trained{f' for {steps} steps' if steps else ''}. {reads}"
 
+    def to_json(self) -> dict[str, Any]:
+        """As `variants --json` and the API list it."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "design": self.design.name if self.design else None,
+            "pooling": self.design.pooling if self.design else None,
+            "attention": self.design.attention if self.design else None,
+            "backbone": self.backbone or None,
+            "trained": self.trained,
+            "how": self.how,
+            "scores": dict(self.scores),
+        }
+
 
 @dataclass(frozen=True)
 class ShelfMemory:

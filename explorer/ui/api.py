@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
-from ..__main__ import describe
 from ..errors import InputError
 from .services import DEFAULT_CORPUS, Services, readable
 
@@ -44,7 +43,7 @@ def build_api(services: Services) -> None:
         Returns:
             {"variants": [...], "problems": [...]}
         """
-        return {"variants": [describe(v) for v in services.shelf.variants], "problems": services.shelf.problems}
+        return {"variants": [v.to_json() for v in services.shelf.variants], "problems": services.shelf.problems}
 
     def encode(texts: list[str], variant: str = "", kind: str = "document") -> dict[str, Any]:
         """Turn texts into embedding vectors of unit length.
