@@ -78,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         auth=login or None,
         mcp_server=not login,  # its endpoint asks nobody for a login
         enable_monitoring=False,
+        state_session_capacity=1000,  # gradio forgets closed pages only when there are more
         theme=theme(),
         css=CSS,
         run_history=False,

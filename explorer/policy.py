@@ -73,7 +73,8 @@ class Policy:
         if self.demo and zipfile.is_zipfile(path):
             # what is no whole zip file is refused by whoever reads it
             with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-                members = zipfile.ZipFile(path).infolist()
+                with zipfile.ZipFile(path) as archive:
+                    members = archive.infolist()
                 size = max(size, sum(member.file_size for member in members))
                 names += [member.filename for member in members]
         self.limits.check_upload(size)

@@ -57,9 +57,7 @@ def _lines(file: str) -> list[tuple[int, str]]:
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the login file '{file}' cannot be read; give a text file with USER:PASSWORD lines"
-        ) from error
+        raise InputError(f"the login file '{file}' cannot be read; write USER:PASSWORD, one a line") from error
     found = [(n, line) for n, line in enumerate(lines, start=1) if line.strip() and not line.lstrip().startswith("#")]
     if not found:
         raise InputError(f"the login file '{file}' names no user; write USER:PASSWORD, one a line")

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from typing import Any
-
-import gradio as gr
+from urllib.parse import quote
 
 from ..policy import CLOSED, Feature, Policy, on_spaces
 from .html import esc
 from .parts import panel
 
+INSTEAD: dict[Feature, str] = {
+    "train": "How the variants here were trained stands in Variants.",
+    "evaluate": "Scores of the variants here stand in Variants, a finished comparison of designs in Study.",
+}
+"""Where to look meanwhile."""
+
 
 def closed_note(policy: Policy, feature: Feature, heading: str = "") -> None:
-    """What stands where a closed feature would: why, and how to have it."""
+    """Why the feature is closed, and how to have it: on a Space, a button that duplicates it."""
     title = f"<h2>{esc(heading)}</h2>" if heading else ""
-    name = f"closed-{feature}"
-    panel(f'{title}<p class="px-note" role="note">{esc(CLOSED[feature])} {esc(policy.remedy)}</p>', elem_id=name)
-    if on_spaces():
-        gr.DuplicateButton("Duplicate this Space", elem_id=f"duplicate-{feature}", size="md", min_width=220)
+    said = f'<p class="px-note" role="note">{esc(CLOSED[feature])} {esc(policy.remedy)}</p>'
+    instead = f'<p class="help">{esc(INSTEAD[feature])}</p>' if feature in INSTEAD else ""
+    panel(f"{title}{said}{duplicate()}{instead}", elem_id=f"closed-{feature}")
+
+
+def duplicate() -> str:
+    """A link, drawn as a button, that makes a copy of this Space under the visitor's own name; empty elsewhere."""
+    if not on_spaces():
+        return ""
+    address = f"https://huggingface.co/spaces/{quote(on_spaces())}?duplicate=true"
+    return f'<p><a class="button" href="{esc(address)}" target="_blank" rel="noopener">Duplicate this Space</a></p>'
 
 
 def shown_if(policy: Policy, feature: Feature) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Services:
                 yield Comparison(corpus, query, k, {n: ready[n] for n in names if n in ready}), pending
             if not waiting:
                 return
-            time.sleep(LOOK_EVERY)
+            wait(futures.values(), LOOK_EVERY)
 
     def _pending(self, name: str, future: Future, corpus: Corpus) -> Pending:
         if not future.done():
@@ -190,7 +190,7 @@ class Services:
             if message != shown:
                 shown = message
                 yield message, None
-            time.sleep(LOOK_EVERY)
+            wait([future], LOOK_EVERY)
         yield "", future.result()
 
     def _encoded(self, names: Sequence[str], corpus: Corpus) -> str:

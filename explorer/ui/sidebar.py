@@ -137,10 +137,10 @@ def _own_documents(services: Services, corpus: gr.Dropdown) -> list[Any]:
 
     upload.change(look, upload, [chooser, *columns, said], api_visibility="private", show_progress="hidden")
 
-    def take(file: str | None, lines: str, dataset: str, *chosen: str | None, progress=gr.Progress()):  # noqa: B008
+    def take(file: str | None, lines: str | None, dataset: str | None, *chosen: str | None, progress=gr.Progress()):  # noqa: B008
         try:
             found = read_own(
-                services.policy, file, lines, dataset, chosen,
+                services.policy, file, lines or "", dataset or "", chosen,
                 lambda done, total: progress((done, total), unit="documents"),
             )  # fmt: skip
             name = services.library.add(found)
