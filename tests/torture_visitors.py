@@ -2,9 +2,9 @@
 
     python tests/torture_visitors.py [--clients 50] [--seconds 60] [--home DIR]
 
-Not part of the tests, which run `Crowd` with few clients for seconds. Starts `app.py --demo`; every client opens a page,
-brings documents of its own (all under the same name), and then mixes searches by page and by API, layers, judgments,
-attempts at what is closed or somebody else's, further uploads, and closing the page and opening another. Prints figures.
+Not part of the tests, which run `Crowd` with few clients for seconds. Starts `app.py --demo`; every client opens a
+page, brings documents of its own (all under the same name), and then mixes searches by page and by API, layers,
+judgments, attempts at what is somebody else's, further uploads, and closing the page and opening another.
 """
 
 from __future__ import annotations
@@ -70,7 +70,6 @@ class Reference:
     def __init__(self, shelf: Shelf) -> None:
         self.comparer = Comparer(shelf)
         self.lab = LayerLab(self.comparer)
-        self.built_in = Library().open(BUILT_IN)
         self._lock = threading.Lock()
         self._known: dict[Any, Any] = {}
 
@@ -80,7 +79,7 @@ class Reference:
         with self._lock:
             if key not in self._known:
                 own = client is not None and Corpus("notes", tuple(documents(client, edition)))
-                view = self.comparer.compare(own or self.built_in, query, VARIANTS, k)
+                view = self.comparer.compare(own or Library().open(BUILT_IN), query, VARIANTS, k)
                 self._known[key] = {n: [(h.id, h.score) for h in hits] for n, hits in view.results.items()}
             return self._known[key]
 
@@ -99,6 +98,8 @@ class Crowd:
     url: str
     reference: Reference
     clients: int
+    built_in: str = BUILT_IN
+    """A corpus that all search beside their own; empty for none."""
     done: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
@@ -180,7 +181,9 @@ class Page:
 
     def wanted(self) -> tuple[str, int | None]:
         """A corpus, and whose it is."""
-        return ("notes", self.client) if self.dice.random() < 0.7 else (BUILT_IN, None)
+        if self.crowd.built_in and self.dice.random() < 0.3:
+            return self.crowd.built_in, None
+        return "notes", self.client
 
     def ask(self) -> None:
         """Search by the API."""
@@ -287,7 +290,9 @@ def main() -> None:
         url, process = stack.enter_context(serving(home, log, "--demo", "--device", "cpu", "--dtype", "float32"))
         crowd = Crowd(url, reference, options.clients)
         crowd.reference.search(None, 0, QUERIES[0], 8)
-        Visitor(url, timeout=600).call("search", [QUERIES[0], ",".join(VARIANTS), BUILT_IN, 8])  # models are loaded
+        first = Visitor(url, timeout=600)
+        first.call("search", [QUERIES[0], "", "python-stdlib", 3])  # the worked example is ready
+        first.call("search", [QUERIES[0], ",".join(VARIANTS), BUILT_IN, 8])
         memory = [psutil.Process(process.pid).memory_info().rss]
         watching = threading.Event()
 

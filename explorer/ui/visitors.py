@@ -129,5 +129,6 @@ class Visitors:
 
     def close(self) -> None:
         """Delete what all pages kept: the app ends."""
-        if self._root is not None:
-            shutil.rmtree(self._root, ignore_errors=True)
+        root, self._root = self._root, None
+        if root is not None:
+            shutil.rmtree(root, ignore_errors=True)
