@@ -2,6 +2,8 @@
 
 --backbone ID     put a further backbone on the shelf (repeatable), e.g. Qwen/Qwen3-0.6B
 --contender ID    put a sentence-transformers model beside the variants (repeatable)
+--demo            for strangers: nothing that is costly or lasts, visitors apart from one another
+--auth-file FILE  a login for colleagues; --host 0.0.0.0 lets them reach the page
 """
 
 from __future__ import annotations
@@ -9,25 +11,36 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 # Before gradio is imported: nothing leaves the machine unless the user asks for it.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+from explorer import serving
 from explorer.__main__ import Parser, add_model_options, make_shelf
 from explorer.errors import InputError
 from explorer.variants import PUBLISHED, Shelf
+
+if TYPE_CHECKING:
+    from explorer.ui.services import Services
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The flags."""
     parser = Parser(prog="app.py", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--host", default=None, help="address to listen on; the default is this machine only")
-    parser.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
-    parser.add_argument("--share", action="store_true", help="make a public link through gradio's servers (off)")
+    serving.add_options(parser)
     add_model_options(parser)
     return parser.parse_args(arguments)
+
+
+def ended(services: Services, *_: Any) -> None:
+    """The app was told to end: what visitors kept goes at once, whatever is being computed."""
+    services.visitors.close()
+    os._exit(128 + signal.SIGTERM)
 
 
 def preload(shelf: Shelf) -> None:
@@ -40,28 +53,37 @@ def main(arguments: list[str] | None = None) -> int:
     """Build the page and serve it until interrupted."""
     options = parse(arguments)
     try:
+        login = serving.login_of(options)
+        policy = serving.policy_of(options, login)
         shelf = make_shelf(options)
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
+    for sentence in serving.warnings(options, policy):
+        print(sentence, file=sys.stderr)
     from explorer.ui import CSS, build_app, theme
     from explorer.ui.services import Services
 
-    services = Services(shelf)
+    services = Services(shelf, policy)
+    signal.signal(signal.SIGTERM, partial(ended, services))
     # While the page is built and the browser opens it; earlier it would hold up the import of gradio.
     threading.Thread(target=preload, args=(shelf,), daemon=True).start()
     app = build_app(services)
     app.launch(
         prevent_thread_lock=True,
-        server_name=options.host,
+        server_name=serving.host_of(options),
         server_port=options.port,
+        root_path=options.root_path,
         share=options.share,
-        mcp_server=True,
+        auth=login or None,
+        mcp_server=not login,  # its endpoint asks nobody for a login
+        enable_monitoring=False,
+        state_session_capacity=1000,  # gradio forgets closed pages only when there are more
         theme=theme(),
         css=CSS,
         run_history=False,
         footer_links=["api", "settings"],
-        max_file_size="500mb",
+        max_file_size=policy.limits.upload,
     )
     services.warm()  # after the page is served: both want the processor
     app.block_thread()

@@ -18,6 +18,7 @@ from typing import Any
 from .corpora import Corpus
 from .embeddings import Embeddings
 from .errors import InputError
+from .limits import Limits
 from .measures import Agreement, Difference, QueryScores, agreement_matrix, disagreement, paired_bootstrap, quality
 from .retrieval import DenseIndex, Hit, LexicalIndex, hits
 from .retrieval import Kind as IndexKind
@@ -28,7 +29,7 @@ VariantProgress = Callable[[str, int, int], None]
 """Called with (variant, texts done, texts in all) while a corpus is encoded."""
 
 INDEXES_KEPT = 12
-MAX_K = 50
+MAX_K = Limits().k
 QUALITY_DEPTH = 100
 """Depth of the rankings that measures over many queries are taken from (nDCG and MRR are cut at k)."""
 
@@ -147,8 +148,9 @@ def has_relevant(judged: Mapping[str, int]) -> bool:
 class Comparer:
     """Ranks corpora with variants; keeps indexes in memory and embeddings on disk. Thread-safe."""
 
-    def __init__(self, shelf: Shelf, embeddings: Embeddings | None = None) -> None:
+    def __init__(self, shelf: Shelf, embeddings: Embeddings | None = None, limits: Limits | None = None) -> None:
         self.shelf = shelf
+        self.limits = limits or Limits()
         self.embeddings = embeddings or Embeddings()
         self._indexes: OrderedDict[tuple[str, ...], DenseIndex | LexicalIndex] = OrderedDict()
         self._lock = threading.Lock()
@@ -198,7 +200,10 @@ class Comparer:
         progress: VariantProgress | None = None,
         cancel: Cancel | None = None,
     ) -> list[list[Hit]]:
-        """The k best documents for each query text, by one variant."""
+        """The k best documents for each query text, by one variant. Raises `InputError`, `Cancelled`."""
+        self.limits.check_queries(len(queries))
+        for query in queries:
+            self.limits.check_text(query)
         index = self.index(variant, corpus, kind, progress, cancel)
         if isinstance(index, LexicalIndex):
             found = index.search(queries, k)
@@ -225,7 +230,7 @@ class Comparer:
         cancel: Cancel | None = None,
     ) -> Comparison:
         """One query, one ranking a variant. Raises `InputError` for an empty query, no or unknown variants, a bad k."""
-        check_query(query)
+        self.check_query(query)
         names = self.names(variants, k)
         results = {name: self.rank(name, corpus, [query], k, kind, progress, cancel)[0] for name in names}
         return Comparison(corpus, query, k, results)
@@ -244,6 +249,7 @@ class Comparer:
         queries = {id: text for id, text in queries.items() if text.strip()}
         if not queries:
             raise InputError("there are no queries to run: the corpus has none and none were given")
+        self.limits.check_queries(len(queries))
         names = self.names(variants, k)
         results: dict[str, dict[str, list[Hit]]] = {}
         for name in names:
@@ -253,9 +259,13 @@ class Comparer:
 
     def names(self, variants: Sequence[str], k: int) -> list[str]:
         """Full names of the variants asked for, each once. Raises `InputError` for none, unknown ones or a bad k."""
-        if not 1 <= k <= MAX_K:
-            raise InputError(f"top-k must be between 1 and {MAX_K}, not {k}")
         names = list(dict.fromkeys(self.shelf.find(name).name for name in variants))
+        self.limits.check_variants(len(names), k)
         if not names:
             raise InputError("choose at least one variant to search with")
         return names
+
+    def check_query(self, query: str) -> None:
+        """Raises `InputError` for a query without a word, or a longer one than is allowed."""
+        check_query(query)
+        self.limits.check_text(query)

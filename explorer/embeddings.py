@@ -60,7 +60,8 @@ class Embeddings:
     @staticmethod
     def path(encoder: Encoder, corpus: Corpus) -> Path:
         """The file of these vectors."""
-        return cache_dir("embeddings") / f"{content_hash((encoder.key('document'), corpus.content_hash))[:40]}.npy"
+        name = f"{content_hash((encoder.key('document'), corpus.content_hash))[:40]}.npy"
+        return (corpus.vectors or cache_dir("embeddings")) / name
 
     def queries(self, encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
         """float32 [q, d]; texts seen lately are not encoded again."""

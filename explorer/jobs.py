@@ -35,7 +35,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -74,9 +74,15 @@ class Runs:
     """All background runs below one folder. Several of these, in several processes, may share the folder."""
 
     def __init__(
-        self, root: str | os.PathLike[str] | None = None, command: Sequence[str] = COMMAND, grace: float = GRACE
+        self,
+        root: str | os.PathLike[str] | None = None,
+        command: Sequence[str] = COMMAND,
+        grace: float = GRACE,
+        allow: Callable[[Any], None] = lambda kind: None,
     ) -> None:
-        """`root`: by default the user's data directory. `command`: what runs started here are handed to."""
+        """`root`: by default the user's data directory. `command`: what runs started here are handed to.
+        `allow`: raises `InputError` for a kind of run that must not be started here."""
+        self.allow = allow
         self.root = Path(root).resolve() if root is not None else store.data_dir("runs").resolve()
         self.root.mkdir(parents=True, exist_ok=True)
         self.command = tuple(command)
@@ -93,6 +99,7 @@ class Runs:
         `--device` is added to the arguments if it is not among them; `--json` always. InputError if something cannot be
         used, or if fewer than `disk` bytes are free.
         """
+        self.allow(kind)
         asked = _checked(kind, arguments, title, device)
         asked |= {"command": self.command, "cwd": os.getcwd(), "disk": disk}
         if problem := self._disk_problem(disk, option(asked["arguments"], "--output")):
@@ -139,6 +146,7 @@ class Runs:
         """Queue a run that ended early again: same folder, same command, with `--resume` if it had started."""
         with self._locked():
             run = self._settle(self._read(id))
+            self.allow(run.kind)
             if not run.can_resume:
                 raise InputError(f"this run is {run.state}; only one that is {_either(RESUMABLE)} can be resumed")
             if problem := self._disk_problem(run.disk, run.output):

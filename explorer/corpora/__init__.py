@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from ..errors import InputError
 from ..store import content_hash
@@ -50,6 +51,8 @@ class Corpus:
     qrels: Qrels = field(default_factory=dict)
     source: str = ""
     notes: tuple[str, ...] = ()
+    vectors: Path | None = field(default=None, repr=False, compare=False)
+    """The folder for what is computed from the documents, where that is to go with them; None: the cache."""
 
     def __post_init__(self) -> None:
         if not self.documents:
@@ -106,7 +109,13 @@ class Corpus:
         merged = {q: dict(judged) for q, judged in self.qrels.items()}
         for query, judged in qrels.items():
             merged.setdefault(query, {}).update(judged)
-        return replace(self, queries={**self.queries, **queries}, qrels=merged)
+        made = replace(self, queries={**self.queries, **queries}, qrels=merged)
+        made.__dict__.update({name: value for name, value in self.__dict__.items() if name in FROM_DOCUMENTS})
+        return made
+
+
+FROM_DOCUMENTS = ("position", "ids", "passages", "content_hash", "labels")
+"""What a corpus works out from its documents alone: a copy with other judgments shares it."""
 
 
 def _python_stdlib() -> Corpus:

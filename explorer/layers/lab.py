@@ -49,6 +49,7 @@ class LayerLab:
 
     def read(self, variant: str, text: str, kind: Kind = "document") -> Reading:
         """Weights, contributions and steps of one text."""
+        self.comparer.limits.check_text(text)
         return read(self.encoder(variant), text, kind)
 
     def documents(

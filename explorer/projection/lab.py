@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..comparison import Comparer, check_query
+from ..comparison import Comparer
 from ..corpora import Corpus
 from ..errors import Cancelled, InputError
 from ..layers.lab import StageProgress
@@ -160,7 +160,7 @@ class MapLab:
             stage = _stage(f"neighbours with {label(variant)}", progress)
             return neighbours.neighbours(index, vectors, k, stage, cancel)
 
-        return self._stored((*self._key(variant, corpus), "neighbours", k), compute, cancel)
+        return self._stored(corpus, (*self._key(variant, corpus), "neighbours", k), compute, cancel)
 
     def nearest(self, variant: str, corpus: Corpus, document: str, k: int = 10) -> list[tuple[str, float]]:
         """The k nearest documents of one in the original space, as (id, cosine). Raises `InputError`."""
@@ -225,7 +225,7 @@ class MapLab:
         if any(name not in self.comparer.shelf.loaded for name in names):
             return False
         keys = [self._umap_key(name, corpus, settings, names[0]) for name in names]
-        return all(key in self._held or self._path(key).is_file() for key in keys)
+        return all(key in self._held or self._path(corpus, key).is_file() for key in keys)
 
     def _told(self, corpus: Corpus, settings: MapSettings, flat: Sequence[str]) -> list[str]:
         """What a reader must know of the picture."""
@@ -262,7 +262,7 @@ class MapLab:
             stage = _stage(f"UMAP of {label(name)}, passes", progress)
             return (layout.umap(scores, rows, start, settings.seed, stage, cancel),)
 
-        return self._stored(self._umap_key(name, corpus, settings, first), compute, cancel)[0]
+        return self._stored(corpus, self._umap_key(name, corpus, settings, first), compute, cancel)[0]
 
     def _umap_key(self, name: str, corpus: Corpus, settings: MapSettings, first: str) -> tuple[Any, ...]:
         begun = self._key(first, corpus)[0]
@@ -321,7 +321,7 @@ class MapLab:
         On a PCA the query is projected as documents are. UMAP here places documents only: the query stands among its
         best documents, at their mean weighted by how near they are, as UMAP itself begins with a new point.
         """
-        check_query(query)
+        self.comparer.check_query(query)
         found = {}
         for name in space.names:
             vector = self.comparer.embeddings.queries(self.comparer.shelf.load(name), [query])
@@ -355,11 +355,13 @@ class MapLab:
                 self._held.popitem(last=False)
         return made
 
-    def _stored(self, key: tuple[Any, ...], compute: Callable[[], Any], cancel: Cancel | None) -> tuple[Any, ...]:
+    def _stored(
+        self, corpus: Corpus, key: tuple[Any, ...], compute: Callable[[], Any], cancel: Cancel | None
+    ) -> tuple[Any, ...]:
         """From memory, from disk, or computed by one thread and written whole."""
 
         def found() -> tuple[Any, ...]:
-            path = self._path(key)
+            path = self._path(corpus, key)
             with self._turn(cancel):
                 stored = _read(path)
                 if stored is not None:
@@ -372,8 +374,9 @@ class MapLab:
         return self._kept(key, found, cancel)
 
     @staticmethod
-    def _path(key: tuple[Any, ...]) -> Path:
-        return cache_dir("maps") / f"{content_hash([FORMAT, version('umap-learn'), *map(str, key)])[:40]}.npz"
+    def _path(corpus: Corpus, key: tuple[Any, ...]) -> Path:
+        name = f"{content_hash([FORMAT, version('umap-learn'), *map(str, key)])[:40]}.npz"
+        return (corpus.vectors or cache_dir("maps")) / name
 
     @contextmanager
     def _turn(self, cancel: Cancel | None) -> Iterator[None]:

@@ -12,8 +12,9 @@ from ..errors import InputError
 from ..lessons.course import LESSONS
 from ..lessons.lesson import CORPUS
 from ..study.report import CSS as REPORT_CSS
-from . import texts
+from . import texts, texts_evaluate
 from .api import build_api
+from .closed import closed_note
 from .compare import KEEP_ADDRESS, SHOW_QUERY, Compare, build_compare, example_updates
 from .evaluate import Evaluate, build_evaluate
 from .finetune import build_finetune
@@ -63,7 +64,9 @@ ACCENT = (
 
 def build_app(services: Services) -> gr.Blocks:
     """The whole page."""
-    with gr.Blocks(title=texts.TITLE, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
+    with gr.Blocks(
+        title=texts.TITLE, analytics_enabled=False, fill_width=True, delete_cache=services.policy.files_kept
+    ) as app:
         build_api(services)  # first: gradio gives a name that is taken a number
         remembered = gr.BrowserState({}, storage_key="pooling-explorer", secret="settings-only")
         sidebar = build_sidebar(services)
@@ -75,9 +78,17 @@ def build_app(services: Services) -> gr.Blocks:
             with gr.Tab("Map", id="map") as map_tab:
                 maps = build_map(services, sidebar, compare.query, compare.k, map_tab.select)
             with gr.Tab("Fine-tune", id="finetune") as finetune_tab:
-                following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
+                following = None
+                if services.policy.allows("train"):
+                    following = build_finetune(services, sidebar, compare.query, finetune_tab.select)
+                else:
+                    closed_note(services.policy, "train", texts.FINETUNE)
             with gr.Tab("Evaluate", id="evaluate") as evaluate_tab:
-                evaluate = build_evaluate(services, sidebar, evaluate_tab.select)
+                evaluate = None
+                if services.policy.allows("evaluate"):
+                    evaluate = build_evaluate(services, sidebar, evaluate_tab.select)
+                else:
+                    closed_note(services.policy, "evaluate", texts_evaluate.EVALUATE)
             with gr.Tab("Study", id="study") as study_tab:
                 studying = build_study(services, sidebar, study_tab.select)
             with gr.Tab("Variants", id="variants") as variants_tab:
@@ -85,12 +96,15 @@ def build_app(services: Services) -> gr.Blocks:
             with gr.Tab("Learn", id="learn") as learn_tab:
                 learn = build_learn(services)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
-        timers = {finetune_tab: following, evaluate_tab: evaluate.timer, study_tab: studying}
+        timers = {finetune_tab: following, evaluate_tab: evaluate and evaluate.timer, study_tab: studying}
         for tab in (compare_tab, layers_tab, map_tab, finetune_tab, evaluate_tab, study_tab, variants_tab, learn_tab):
-            hidden = [timer for of, timer in timers.items() if of is not tab]
+            hidden = [timer for of, timer in timers.items() if of is not tab and timer is not None]
+            if not hidden:
+                continue
             tab.select(partial(_stopped, len(hidden)), None, hidden, **HIDDEN)
         _open_layers_from_hits(services, sidebar, compare, layers, tabs)
-        _open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
+        if evaluate is not None:
+            _open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
         _open_tabs_from_lesson(services, sidebar, compare, layers, learn, tabs)
         open_doors(services, sidebar, compare, layers, tabs, maps)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
@@ -117,7 +131,12 @@ def build_app(services: Services) -> gr.Blocks:
             lambda variants, corpus, k: {"variants": variants, "corpus": corpus, "k": k},
             [sidebar.variants, sidebar.corpus, compare.k], remembered, **HIDDEN,
         )  # fmt: skip
-    return app.queue(max_size=200, default_concurrency_limit=8)
+
+        def left(request: gr.Request) -> None:
+            services.left(str(request.session_hash))
+
+        app.unload(left)
+    return app.queue(max_size=services.policy.waiting, default_concurrency_limit=8)
 
 
 def _stopped(count: int) -> Any:
@@ -214,15 +233,15 @@ def starting_values(services: Services, remembered: dict[str, Any], address: dic
         address = {"variants": ",".join(taken.variants), "corpus": CORPUS, "query": taken.query, **address}
     wanted = address.get("variants", "").split(",") if address.get("variants") else remembered.get("variants") or []
     known = {v.name for v in services.shelf.variants}
-    variants = [name for name in wanted if name in known][:8] or services.default_variants()
+    variants = [name for name in wanted if name in known][: services.most_active] or services.default_variants()
     corpus = address.get("corpus") or remembered.get("corpus")
     corpus = corpus if corpus in services.library.names else DEFAULT_CORPUS
     number = str(address.get("k") or remembered.get("k") or 10)
-    k = min(50, max(1, int(number))) if number.isdigit() else 10
+    k = min(services.policy.limits.k, max(1, int(number))) if number.isdigit() else 10
     query = address.get("query") or (texts.EXAMPLES[corpus][0] if corpus in texts.EXAMPLES else None)
     return [
         gr.CheckboxGroup(value=variants),
         gr.Dropdown(choices=services.library.names, value=corpus),
         k,
-        query[:2000] if query else gr.skip(),
+        query[: services.policy.limits.text or 2000] if query else gr.skip(),
     ]

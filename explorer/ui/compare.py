@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..comparison import MAX_K, Comparison
+from ..comparison import Comparison
 from ..corpora.library import query_id
 from ..downloads import ranking_csv, snippet, trec_zip
 from ..errors import Cancelled, InputError
@@ -19,8 +19,8 @@ from . import download_buttons, html, texts
 from .html import ViewOptions, note, problem
 from .many import Many, build_many, opened_query
 from .parts import HIDDEN, JS, panel
-from .services import Services, readable
-from .sidebar import MAX_ACTIVE, Sidebar, corpus_line, machine_line
+from .services import MAX_ACTIVE, Services, readable
+from .sidebar import Sidebar, corpus_line, machine_line
 
 KINDS = [("exact", "exact"), ("HNSW graph (approximate)", "hnsw"), ("IVF-PQ (approximate, compressed)", "ivfpq")]
 BLIND_SALT = random.SystemRandom().random()
@@ -102,7 +102,7 @@ def _options(services: Services) -> tuple[gr.Slider, gr.Dropdown, gr.Dropdown, g
     active = services.default_variants()
     with gr.Accordion("Options", open=False, elem_id="options"):
         with gr.Row():
-            k = gr.Slider(1, MAX_K, value=10, step=1, label="Results a column (k)", elem_id="k")
+            k = gr.Slider(1, services.policy.limits.k, value=10, step=1, label="Results a column (k)", elem_id="k")
             reference = gr.Dropdown(
                 active, value=active[0], elem_id="reference", label="Reference",
                 info="rank shifts and differences are against it",

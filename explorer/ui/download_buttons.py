@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from ..errors import InputError
+
+HANDED = 600
+"""Seconds for which a file that was made is kept."""
 
 
 @dataclass
@@ -52,8 +59,18 @@ def wire(downloads: Downloads, makers: Sequence[Callable[..., str]], inputs: lis
         )
 
 
+@cache
+def _handed() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="pooling-explorer-downloads-", ignore_cleanup_errors=True)
+
+
 def file(name: str, content: str | bytes) -> str:
-    """Path of a temporary file; gradio copies it to its own cache, which the page empties by itself."""
-    path = Path(tempfile.mkdtemp(prefix="pooling-explorer-")) / name
+    """Path of a temporary file; gradio copies it at once to its own cache, which the page empties by itself."""
+    folder = Path(_handed().name)
+    for old in folder.iterdir():
+        with suppress(FileNotFoundError):  # another call was faster
+            if time.time() - old.stat().st_mtime > HANDED:
+                shutil.rmtree(old, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(dir=folder)) / name
     path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
     return str(path)

@@ -223,7 +223,7 @@ def _wire_form(
     )
     looked.then(**cards_).then(**lines)
     extra["add"].click(
-        lambda *values: add_own(menu, *values), [extra["path"], extra["kind"], extra["upload"], own],
+        lambda path, *rest: add_own(menu, str(services.library.folder_of(path) or path), *rest), [extra["path"], extra["kind"], extra["upload"], own],
         [own, extra["added"], extra["path"], extra["upload"]], api_visibility="private", show_progress_on=extra["added"],
         concurrency_limit=2,
     ).then(**lines)  # fmt: skip

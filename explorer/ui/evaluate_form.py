@@ -241,6 +241,7 @@ def kept_upload(file: str) -> str:
 def start_run(services: Services, menu: Menu, wanted: Wanted) -> tuple[Any, ...]:
     """Queue an evaluation. Updates of (run chosen, message)."""
     try:
+        services.policy.allow("evaluate")
         if wanted.missing:
             raise InputError(wanted.missing)
         folder = folder_of(wanted.data_dir)

@@ -22,8 +22,7 @@ from . import download_buttons, html_evaluate
 from . import texts_evaluate as texts
 from .html import note, problem
 from .parts import run_buttons
-from .services import Services
-from .sidebar import MAX_ACTIVE
+from .services import MAX_ACTIVE, Services
 
 OUTPUT = "evaluations"
 """Where the page's evaluations put their results, below the user's data directory."""

@@ -13,6 +13,7 @@ from ..errors import Cancelled, InputError
 from ..exporting import Weights, archive, check_repository, export, push
 from ..styles import label
 from . import texts
+from .closed import closed_note
 from .html import mib, note, problem
 from .parts import panel
 from .services import Services
@@ -26,6 +27,9 @@ PRESS = "() => setTimeout(() => (b => (b.querySelector('a, button') || b).click(
 
 def build_export(services: Services, chosen: gr.Dropdown) -> None:
     """Draw and wire it; `chosen` is the tab's variant."""
+    if not services.policy.allows("push"):
+        closed_note(services.policy, "push")
+        return
     with gr.Accordion(texts.EXPORT, open=False, elem_id="export"):
         panel(f"<p class='help'>{texts.EXPORT_HELP}</p>")
         with gr.Row():
@@ -41,10 +45,12 @@ def build_export(services: Services, chosen: gr.Dropdown) -> None:
         file = gr.DownloadButton(visible="hidden", elem_id="file-export")
 
     def as_zip(name: str | None, kind: Weights) -> Iterator[tuple[str, Any]]:
-        yield from _told(lambda folder: _zipped(services, name, kind, folder), name)
+        yield from _told(services, lambda folder: _zipped(services, name, kind, folder), name)
 
     def to_hub(name: str | None, kind: Weights, address: str, seen: bool) -> Iterator[str]:
-        for said, _ in _told(lambda folder: _pushed(services, name, kind, address.strip(), seen, folder), name):
+        for said, _ in _told(
+            services, lambda folder: _pushed(services, name, kind, address.strip(), seen, folder), name
+        ):
             yield said
 
     work: dict[str, Any] = {
@@ -59,11 +65,12 @@ def build_export(services: Services, chosen: gr.Dropdown) -> None:
     upload.click(to_hub, [chosen, weights, repository, public], said, **work)
 
 
-def _told(make: Callable[[Path], tuple[str, Any]], name: str | None) -> Iterator[tuple[str, Any]]:
+def _told(services: Services, make: Callable[[Path], tuple[str, Any]], name: str | None) -> Iterator[tuple[str, Any]]:
     """A sentence while it is made, then the one that `make` gives with its file; or what was wrong, and no file."""
     yield note(f"Writing {label(name)} in float32 …" if name else "", "busy"), None
     with tempfile.TemporaryDirectory(prefix="pooling-explorer-") as folder:
         try:
+            services.policy.allow("push")
             if not name:
                 raise InputError("choose a variant above first")
             said, file = make(Path(folder))

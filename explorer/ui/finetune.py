@@ -188,6 +188,7 @@ def runs_of(services: Services) -> list[Run]:
 def start_run(services: Services, wanted: Wanted) -> tuple[Any, ...]:
     """Queue a fine-tune. Updates of (run chosen, message)."""
     try:
+        services.policy.allow("train")
         if wanted.missing:
             raise InputError(wanted.missing)
         output = wanted.output()
@@ -202,6 +203,7 @@ def start_run(services: Services, wanted: Wanted) -> tuple[Any, ...]:
 def estimated(services: Services, wanted: Wanted) -> str:
     """Time, memory and trained parameters, from a few measured steps of the command's own --estimate-only."""
     try:
+        services.policy.allow("train")
         if wanted.missing:
             raise InputError(wanted.missing)
         with tempfile.TemporaryDirectory() as folder:

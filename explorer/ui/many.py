@@ -13,6 +13,7 @@ from ..corpora import Corpus
 from ..corpora.library import query_id
 from ..downloads import measures_csv, trec_zip
 from ..errors import Cancelled, InputError
+from ..policy import Policy
 from . import download_buttons, html, texts
 from .html import note, problem
 from .parts import HIDDEN, JS, panel
@@ -80,11 +81,12 @@ def session(request: gr.Request) -> str:
     return f"{request.session_hash}-many"
 
 
-def queries_of(corpus: Corpus, pasted: str | None, upload: str | None) -> Mapping[str, str]:
+def queries_of(policy: Policy, corpus: Corpus, pasted: str | None, upload: str | None) -> Mapping[str, str]:
     """The queries to run: uploaded, else pasted, else the corpus's own. Texts that the corpus judges keep its ids."""
     from ..corpora.judgments import read_queries
 
     if upload:
+        policy.check_file(Path(upload))
         given: Mapping[str, str] = read_queries(Path(upload))
     elif pasted and pasted.strip():
         given = read_queries(pasted)
@@ -110,7 +112,7 @@ def show_many(services: Services, asked: AskedMany, session: str) -> Iterator[tu
     cancel = services.begin(session)
     try:
         corpus = services.library.open(asked.corpus)
-        queries = queries_of(corpus, asked.pasted, asked.upload)
+        queries = queries_of(services.policy, corpus, asked.pasted, asked.upload)
         if not queries:
             yield note(texts.NO_QUERIES), "", ""
             return
@@ -133,7 +135,7 @@ def _wire_downloads(services: Services, buttons: download_buttons.Downloads, inp
     def many(*values: Any):
         asked = AskedMany(*values)
         corpus = services.library.open(asked.corpus)
-        queries = queries_of(corpus, asked.pasted, asked.upload)
+        queries = queries_of(services.policy, corpus, asked.pasted, asked.upload)
         return services.comparer.compare_many(corpus, queries, asked.variants, int(asked.k), asked.kind)
 
     def as_csv(*values: Any) -> str:

@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from functools import cache
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress, check_query
+from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress
 from ..corpora import Corpus
 from ..corpora.library import Library
 from ..errors import Cancelled, InputError
 from ..jobs import Runs
 from ..layers.lab import LayerLab, StageProgress
+from ..policy import Policy
 from ..projection.lab import MapLab
 from ..retrieval import Hit
 from ..retrieval import Kind as IndexKind
@@ -25,12 +27,16 @@ from ..store import Cancel
 from ..variants import TRAINED_HERE, Shelf, Variant
 from . import texts
 from .html import Pending
+from .visitors import Visitors
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 DEFAULT_CORPUS = "python-stdlib"
+MAX_ACTIVE = 8
+"""Variants that fit side by side."""
 LONG_TEXT = 1200
 """Characters beyond which a text is cut anyway by most variants."""
 LOOK_EVERY = 0.5
@@ -42,17 +48,28 @@ AT_ONCE = 0.15
 class Services:
     """One for the whole app; nothing of a visitor's is kept here except what a key from that visitor finds."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, policy: Policy | None = None) -> None:
         self.shelf = shelf
-        self.library = Library()
-        self.comparer = Comparer(shelf)
+        self.policy = policy or Policy()
+        self.visitors = Visitors(self.policy)
+        self.comparer = Comparer(shelf, limits=self.policy.limits)
         self.lab = LayerLab(self.comparer)
         self.maps = MapLab(self.comparer)
-        self.runs = Runs()
+        self.runs = Runs(self.visitors.temporary("runs") if self.policy.demo else None, allow=self.policy.allow)
         self.pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="compute")
         self._encoding: dict[tuple[str, str], tuple[float, float]] = {}
         self._cancels: dict[str, Cancel] = {}
         self._guard = threading.Lock()
+
+    @property
+    def library(self) -> Library:
+        """The corpora of whoever makes the current call."""
+        return self.visitors.library()
+
+    def submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Start work in a thread, which still knows who called."""
+        known = copy_context()
+        return self.pool.submit(lambda: known.run(work, *args, **kwargs))
 
     def warm(self) -> None:
         """Prepare the worked example in the background, so that the first page finds it ready or under way."""
@@ -76,6 +93,11 @@ class Services:
     def default_variants(self) -> list[str]:
         """What is active before anything is chosen."""
         return self.shelf.defaults
+
+    @property
+    def most_active(self) -> int:
+        """Variants that may be active at once."""
+        return min(MAX_ACTIVE, self.policy.limits.variants or MAX_ACTIVE)
 
     # -- ranking with progress
 
@@ -124,10 +146,10 @@ class Services:
 
         A variant that fails keeps its sentence in its column; the others go on. Raises `InputError` for bad input.
         """
-        check_query(query)
+        self.comparer.check_query(query)
         names = self.comparer.names(variants, k)
         futures: dict[str, Future[list[list[Hit]]]] = {
-            name: self.pool.submit(self.rank, name, corpus, [query], k, kind, cancel) for name in names
+            name: self.submit(self.rank, name, corpus, [query], k, kind, cancel) for name in names
         }
         shown: object = None
         wait(futures.values(), AT_ONCE)
@@ -162,7 +184,7 @@ class Services:
     ) -> Iterator[tuple[str, ManyQueries | None]]:
         """Yield a sentence on the progress with None, and at the end the result. Raises `InputError`, `Cancelled`."""
         names = self.comparer.names(variants, k)
-        future = self.pool.submit(
+        future = self.submit(
             self.comparer.compare_many, corpus, queries, names, k, kind, self._reporter(corpus), cancel
         )
         shown = ""
@@ -185,7 +207,7 @@ class Services:
     def watch(self, session: str, work: Callable[[StageProgress, Cancel], T]) -> Iterator[tuple[str, T | None]]:
         """Yield how far `work` is, as a sentence with None, and at the end its result. Raises what it raises."""
         cancel, stage = self.begin(session), _Stage()
-        future = self.pool.submit(work, stage.report, cancel)
+        future = self.submit(work, stage.report, cancel)
         shown = ""
         while not wait([future], LOOK_EVERY).done:
             if stage.sentence != shown:
@@ -207,6 +229,17 @@ class Services:
         """Whether no later computation of that visitor has taken the place of this one."""
         with self._guard:
             return self._cancels.get(session) is cancel
+
+    def left(self, session: str) -> None:
+        """A visitor's page was closed. In a demo what it computes stops, and what it kept goes; elsewhere the work goes
+        on, as it is of use to the next page."""
+        if not self.policy.demo:
+            return
+        with self._guard:
+            for key, cancel in self._cancels.items():
+                if key == session or key.startswith(f"{session}-"):
+                    cancel.set()
+        self.visitors.leave(session)
 
     def stop(self, session: str) -> None:
         """Set a visitor's stop signal."""

@@ -11,13 +11,14 @@ import gradio as gr
 
 from ..corpora import Corpus
 from ..errors import InputError
+from ..policy import Policy
+from ..store import Progress
 from ..styles import label, style
 from . import texts
+from .closed import shown_if
 from .html import esc, note, problem
 from .parts import HIDDEN, panel
 from .services import DEFAULT_CORPUS, Services
-
-MAX_ACTIVE = 8
 
 RUNS_EVERY = 5.0
 """Seconds between two looks at the background runs."""
@@ -89,7 +90,7 @@ def build_sidebar(services: Services) -> Sidebar:
         variants = gr.CheckboxGroup(
             variant_choices(services),
             value=services.default_variants(),
-            label="Active variants (2 to 8)",
+            label=f"Active variants (2 to {services.most_active})",
             elem_id="variants",
         )
         corpus = gr.Dropdown(services.library.names, value=DEFAULT_CORPUS, label="Corpus", elem_id="corpus")
@@ -113,7 +114,7 @@ def build_sidebar(services: Services) -> Sidebar:
 def _own_documents(services: Services, corpus: gr.Dropdown) -> list[Any]:
     """Upload, paste or name a hub dataset; columns can be chosen where there are any."""
     with gr.Accordion(texts.OWN, open=False, elem_id="own"):
-        panel(f'<p class="help">{texts.OWN_HELP}</p>')
+        panel(f'<p class="help">{texts.OWN_HELP} {esc(services.policy.about_documents or texts.OWN_HERE)}</p>')
         upload = gr.File(label="File", file_count="single", elem_id="upload", height=120)
         with gr.Group(visible=False) as chooser:
             text_column = gr.Dropdown([], label="Text column")
@@ -122,22 +123,26 @@ def _own_documents(services: Services, corpus: gr.Dropdown) -> list[Any]:
                 title_column = gr.Dropdown([], label="Title")
                 label_column = gr.Dropdown([], label="Label")
         pasted = gr.Textbox(label="or paste, one document a line", lines=3, max_lines=8, elem_id="pasted")
-        hub = gr.Textbox(label="or a hub dataset (owner/name, split)", placeholder="mteb/scifact, train", elem_id="hub")
+        hub = gr.Textbox(
+            label="or a hub dataset (owner/name, split)", placeholder="mteb/scifact, train", elem_id="hub",
+            **shown_if(services.policy, "hub"),
+        )  # fmt: skip
         use = gr.Button("Use these documents", variant="primary", size="sm", elem_id="use-documents")
         said = panel(elem_id="own-said")
         remove = gr.Button("Forget the corpus chosen above", size="sm", elem_id="remove-corpus")
     columns = [text_column, id_column, title_column, label_column]
 
     def look(file: str | None) -> list[Any]:
-        return preview_columns(file)
+        return preview_columns(services.policy, file)
 
     upload.change(look, upload, [chooser, *columns, said], api_visibility="private", show_progress="hidden")
 
-    def take(file: str | None, lines: str, dataset: str, *chosen: str | None, progress=gr.Progress()):  # noqa: B008
+    def take(file: str | None, lines: str | None, dataset: str | None, *chosen: str | None, progress=gr.Progress()):  # noqa: B008
         try:
             found = read_own(
-                file, lines, dataset, chosen, lambda done, total: progress((done, total), unit="documents")
-            )
+                services.policy, file, lines or "", dataset or "", chosen,
+                lambda done, total: progress((done, total), unit="documents"),
+            )  # fmt: skip
             name = services.library.add(found)
             return (
                 gr.Dropdown(choices=services.library.names, value=name),
@@ -162,7 +167,7 @@ def _own_documents(services: Services, corpus: gr.Dropdown) -> list[Any]:
     return [taken, forgotten]
 
 
-def preview_columns(file: str | None) -> list[Any]:
+def preview_columns(policy: Policy, file: str | None) -> list[Any]:
     """Updates of [chooser, text, id, title, label, message] for a file just chosen."""
     from ..corpora.readers import preview
 
@@ -170,6 +175,7 @@ def preview_columns(file: str | None) -> list[Any]:
     if not file:
         return [*nothing, ""]
     try:
+        policy.check_file(Path(file))
         seen = preview(Path(file))
     except InputError as error:
         return [*nothing, problem(error)]
@@ -185,18 +191,23 @@ def preview_columns(file: str | None) -> list[Any]:
     ]
 
 
-def read_own(file: str | None, lines: str, dataset: str, chosen: tuple[str | None, ...], progress) -> Corpus:
+def read_own(
+    policy: Policy, file: str | None, lines: str, dataset: str, chosen: tuple[str | None, ...], progress: Progress
+) -> Corpus:
     """The corpus that was given, by file, pasted lines or hub dataset, in this order. Raises `InputError`."""
     from ..corpora.documents import Columns
     from ..corpora.readers import read_corpus, read_hub, read_lines
 
+    policy.limits.check_upload(len(lines))
     if file:
+        policy.check_file(Path(file))
         text, *others = chosen
         columns = Columns(text, *(other or None for other in others)) if text else None
         return read_corpus(Path(file), columns=columns, progress=progress)
     if lines.strip():
         return read_lines(lines)
     if dataset.strip():
+        policy.allow("hub")
         name, _, split = (part.strip() for part in dataset.partition(","))
         return read_hub(name, split=split or "train", progress=progress)
     raise InputError("choose a file, paste some lines, or name a hub dataset first")

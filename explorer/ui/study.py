@@ -17,6 +17,7 @@ from ..study.results import STUDY
 from ..variants import BM25, PUBLISHED
 from . import download_buttons
 from . import texts_study as texts
+from .closed import closed_note
 from .html import note, problem
 from .parts import HIDDEN, panel
 from .services import Services
@@ -33,6 +34,9 @@ def build_study(services: Services, sidebar: Sidebar, opened: Any) -> gr.Timer:
     with the tab, and the page stops it when another tab is opened."""
     panel(f"<h2>{texts.STUDY}</h2><p class='help'>{texts.STUDY_HELP}</p>")
     view = _view(services)
+    if not services.policy.allows("study"):
+        closed_note(services.policy, "study", texts.NEW)
+        return _wire_view(services, sidebar, view, None, opened, gr.State(False))[0]
     panel(f"<h2>{texts.NEW}</h2><p class='help'>{texts.NEW_HELP}</p>", elem_id="study-new")
     form = _form(services)
     with gr.Row(elem_id="study-go"):
@@ -67,8 +71,8 @@ def _view(services: Services) -> dict[str, Any]:
         listed,
         value=chosen,
         label=texts.CHOICE,
-        info=texts.CHOICE_INFO,
-        allow_custom_value=True,
+        info=texts.CHOICE_INFO if services.policy.allows("folder") else None,
+        allow_custom_value=services.policy.allows("folder"),
         elem_id="study-choice",
     )
     state = panel(said, elem_id="study-state")
@@ -124,7 +128,7 @@ def _form(services: Services) -> dict[str, Any]:
 
 
 def _wire_view(
-    services: Services, sidebar: Sidebar, view: dict[str, Any], grow: gr.Dropdown, opened: Any,
+    services: Services, sidebar: Sidebar, view: dict[str, Any], grow: gr.Dropdown | None, opened: Any,
     touched: gr.State,
 ) -> tuple[gr.Timer, dict[str, Any]]:  # fmt: skip
     """Choose, follow with a timer, stop, resume, delete, download. Returns the timer and the look at what is shown."""
@@ -154,7 +158,8 @@ def _wire_view(
         lambda chosen, drawn, touched: show_study(services, chosen if touched else None, drawn),
         [choice, drawn, touched], look["outputs"], **HIDDEN,
     )  # fmt: skip
-    opened(lambda: gr.Dropdown(choices=growable(shown_studies(services))), None, grow, **HIDDEN)
+    if grow is not None:
+        opened(lambda: gr.Dropdown(choices=growable(shown_studies(services))), None, grow, **HIDDEN)
     timer.tick(**{**look, "trigger_mode": "once"}, queue=False)
     choice.input(**look).then(lambda: True, None, touched, **HIDDEN)
     for action in ("stop", "resume", "delete"):

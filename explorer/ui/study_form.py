@@ -59,6 +59,7 @@ class Wanted(TrainingWanted):
 
     def arguments(self, output: Path | str, services: Services) -> list[str]:
         """The command line after `study`. Raises `InputError` if it is not valid."""
+        services.policy.allow("study")
         seeds = seeds_of(self.seeds)
         folder = folder_of(self.data_dir)
         training = {} if self.grow else {**self.training(), "data": tuple(self.data)}
@@ -127,6 +128,7 @@ def described(services: Services, wanted: Wanted) -> tuple[Any, ...]:
 def estimated(services: Services, wanted: Wanted) -> str:
     """Time of all that is missing, from measured steps of every design and a measured speed of encoding."""
     try:
+        services.policy.allow("study")
         if wanted.missing:
             raise InputError(wanted.missing)
         with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +146,7 @@ def estimated(services: Services, wanted: Wanted) -> str:
 def start_run(services: Services, wanted: Wanted) -> tuple[Any, ...]:
     """Queue a study. Updates of (study chosen, message)."""
     try:
+        services.policy.allow("study")
         if wanted.missing:
             raise InputError(wanted.missing)
         output = wanted.output()

@@ -83,7 +83,7 @@ def growable(studies: Sequence[Shown]) -> list[tuple[str, str]]:
     return [("A new study", ""), *choices([study for study in there if (study.folder / "plan.json").exists()])]
 
 
-def find(studies: Sequence[Shown], chosen: str | None) -> Shown | None:
+def find(services: Services, studies: Sequence[Shown], chosen: str | None) -> Shown | None:
     """The chosen study, or the folder that was typed; without a choice the one that runs, else the newest, else a
     shipped one.
 
@@ -93,6 +93,7 @@ def find(studies: Sequence[Shown], chosen: str | None) -> Shown | None:
         for study in studies:
             if str(study.folder) == chosen:
                 return study
+        services.policy.allow("folder")
         folder = Path(chosen).expanduser()
         Study.load(folder)
         return Shown(folder.name, folder)
@@ -106,7 +107,7 @@ def show_study(services: Services, chosen: str | None, drawn: Drawn) -> list[Any
     """
     studies = shown_studies(services)
     try:
-        study = find(studies, chosen)
+        study = find(services, studies, chosen)
     except InputError as error:
         return [gr.skip(), problem(error), *[gr.skip()] * 8, drawn]
     hidden = gr.Column(visible=False)
@@ -164,7 +165,7 @@ def _stamp(folder: Path) -> int:
 def run_action(services: Services, action: str, chosen: str | None) -> str:
     """Stop, resume or delete the run of the chosen study; what was said."""
     try:
-        study = find(shown_studies(services), chosen)
+        study = find(services, shown_studies(services), chosen)
         if study is None or study.run is None:
             raise InputError("choose a study of yours first")
         run = study.run
@@ -183,7 +184,8 @@ def run_action(services: Services, action: str, chosen: str | None) -> str:
 
 def put_on_shelf(services: Services, chosen: str | None) -> str:
     """The study's variants join the shelf. Says how many; raises `InputError` if there are none."""
-    study = find(shown_studies(services), chosen)
+    services.policy.allow("shelf")
+    study = find(services, shown_studies(services), chosen)
     if study is None or not study.has_variants:
         raise InputError("this study kept no variants; choose one that was made here")
     count = len(services.shelf.add_folder(study.folder / "runs"))
@@ -196,7 +198,7 @@ def download(services: Services, name: str) -> Callable[[str | None], str]:
     from ..study.report import to_html
 
     def make(chosen: str | None) -> str:
-        found = find(shown_studies(services), chosen)
+        found = find(services, shown_studies(services), chosen)
         if found is None or not _stamp(found.folder):
             raise InputError("there is no report yet")
         study = Study.load(found.folder)

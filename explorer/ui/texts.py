@@ -45,9 +45,8 @@ NO_QUERIES = "This corpus has no queries of its own. Open the box below, paste o
 METRIC_HELP = EXPLAIN
 
 OWN = "Bring your own documents"
-OWN_HELP = (
-    "TXT (one document a line), CSV or TSV, JSON Lines, Parquet, a zipped BEIR folder. Files stay on this machine."
-)
+OWN_HELP = "TXT (one document a line), CSV or TSV, JSON Lines, Parquet, a zipped BEIR folder."
+OWN_HERE = "Files stay on this machine."
 
 VARIANTS = "What is on the shelf?"
 VARIANTS_HELP = (

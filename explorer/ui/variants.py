@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..styles import label, style
 from ..variants import Variant
 from . import texts
+from .closed import closed_note, shown_if
 from .export import build_export
 from .html import chip, esc, mib, note, number, problem
 from .parts import panel
@@ -105,9 +106,14 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
     with gr.Row():
         chosen = gr.Dropdown(_names(services), label="Variant", elem_id="variant-choice", scale=3)
         load = gr.Button("Load", size="sm", scale=0, min_width=90, elem_id="load")
-        unload = gr.Button("Unload", size="sm", scale=0, min_width=90, elem_id="unload")
+        unload = gr.Button(
+            "Unload", size="sm", scale=0, min_width=90, elem_id="unload", **shown_if(services.policy, "shelf")
+        )
         refresh = gr.Button("Look again", size="sm", scale=0, min_width=110, elem_id="refresh")
-    with gr.Accordion("Add a backbone or a sentence-transformers model", open=False, elem_id="add-model"):
+    hub = shown_if(services.policy, "hub")
+    if not services.policy.allows("hub"):
+        closed_note(services.policy, "hub")
+    with gr.Accordion("Add a backbone or a sentence-transformers model", open=False, elem_id="add-model", **hub):
         panel(f"<p class='help'>{texts.ADD_HELP}</p>")
         with gr.Row():
             model = gr.Textbox(label="Hub id or folder", scale=3, elem_id="model-id")
@@ -119,7 +125,14 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         check = gr.Button(
             "Ten-sentence check of the active variants", size="sm", scale=0, min_width=300, elem_id="sanity"
         )
-        clear = gr.Button("Clear the embedding cache", size="sm", scale=0, min_width=220, elem_id="clear-cache")
+        clear = gr.Button(
+            "Clear the embedding cache",
+            size="sm",
+            scale=0,
+            min_width=220,
+            elem_id="clear-cache",
+            **shown_if(services.policy, "shelf"),
+        )
     checked = panel(elem_id="sanity-result")
     shelf = panel(elem_id="shelf")
     outputs = [said, shelf, sidebar.machine, sidebar.variants, sidebar.colours, chosen]
@@ -145,6 +158,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         return f"{label(name)} is loaded."
 
     def do_unload(name: str) -> str:
+        services.policy.allow("shelf")
         services.shelf.unload(name)
         return f"{label(name)} is unloaded."
 
@@ -153,9 +167,11 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         return f"{len(services.shelf.variants)} variants on the shelf."
 
     def add_backbone(name: str) -> str:
+        services.policy.allow("hub")
         return f"{len(services.shelf.add_backbone(_given(name)))} designs on {name} are on the shelf."
 
     def add_contender(name: str) -> str:
+        services.policy.allow("hub")
         return f"{services.shelf.add_contender(_given(name)).name} is on the shelf."
 
     for button, source, action in (
@@ -170,7 +186,11 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         except InputError as error:
             return problem(error), gr.skip(), gr.skip()
 
-    clear.click(lambda: after(note(cleared())), None, outputs, api_visibility="private", show_progress_on=said)
+    def do_clear(_: str) -> str:
+        services.policy.allow("shelf")
+        return cleared()
+
+    clear.click(lambda: guarded(do_clear)(None), None, outputs, api_visibility="private", show_progress_on=said)
     check.click(
         run_check,
         sidebar.variants,

@@ -33,6 +33,7 @@ class App:
     url: str
     log: Path
     served_after: float
+    home: Path
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +61,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() - began < 120, "the page is not served"
                 time.sleep(0.2)
-        yield App(url, log, time.monotonic() - began)
+        yield App(url, log, time.monotonic() - began, home)
     finally:
         process.terminate()
         process.wait(30)

@@ -7,6 +7,7 @@ import pytest
 
 from explorer.corpora import Corpus, Document
 from explorer.errors import Cancelled, InputError
+from explorer.policy import Policy
 from explorer.ui import compare, many, starting_values, texts
 from explorer.ui.services import Services
 from explorer.variants import BM25, Shelf
@@ -103,13 +104,13 @@ def test_a_judgment_from_the_page_is_checked(services):
 
 
 def test_queries_come_from_the_corpus_or_the_user(services, tmp_path):
-    assert many.queries_of(MINE, "", None) == {"a": "milk"}
-    given = many.queries_of(MINE, "milk\nengine oil", None)
+    assert many.queries_of(Policy(), MINE, "", None) == {"a": "milk"}
+    given = many.queries_of(Policy(), MINE, "milk\nengine oil", None)
     assert given["a"] == "milk"  # a text the corpus judges keeps its id
     assert sorted(given.values()) == ["engine oil", "milk"]
     file = tmp_path / "queries.txt"
     file.write_text("one\ntwo\n")
-    assert sorted(many.queries_of(MINE, "ignored", str(file)).values()) == ["one", "two"]
+    assert sorted(many.queries_of(Policy(), MINE, "ignored", str(file)).values()) == ["one", "two"]
 
 
 def test_all_queries_of_a_corpus_without_any_say_so(services):

@@ -170,7 +170,7 @@ def test_what_runs_now_is_said(services):
 def test_what_cannot_be_done_is_said(services, tmp_path):
     assert "choose a study of yours" in study_view.run_action(services, "stop", None).lower()
     with pytest.raises(InputError, match="holds no study"):
-        find([], str(tmp_path / "nothing"))
+        find(services, [], str(tmp_path / "nothing"))
     assert "px-error" in show_study(services, "/nowhere", Drawn())[1]
     (tmp_path / "study.json").write_text("{")
     assert "damaged" in show_study(services, str(tmp_path), Drawn())[1]
@@ -218,7 +218,7 @@ def test_the_report_shows_texts_as_texts():
 
 def test_the_shipped_study_is_whole(services):
     """Five designs, three seeds each, all evaluated; and it is what the page opens with."""
-    shipped = find(shown_studies(services), None)
+    shipped = find(services, shown_studies(services), None)
     assert shipped.shipped
     assert shipped.title in dict(choices([shipped]))
     study = Study.load(shipped.folder)
@@ -252,7 +252,7 @@ def test_the_shipped_study_is_there_before_anything_is_asked(services):
 
 
 def test_downloads_are_the_study(services, tmp_path):
-    shipped = str(find(shown_studies(services), None).folder)
+    shipped = str(find(services, shown_studies(services), None).folder)
     for name, begins in (("study.json", "{"), ("report.html", "<!doctype html>"), ("report.md", "# Study")):
         made = Path(study_view.download(services, name)(shipped))
         assert made.name == name
