@@ -18,6 +18,12 @@ TEMPLATE = go.layout.Template(
         "xaxis": {"gridcolor": GRID, "zeroline": False, "showline": False},
         "yaxis": {"gridcolor": GRID, "zeroline": False, "showline": False},
         "hoverlabel": {"font": {"size": 13}},
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": GREY,
+            "activecolor": "#0072B2",
+            "remove": ["select2d", "lasso2d"],
+        },
     }
 )
 
