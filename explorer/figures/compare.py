@@ -9,7 +9,7 @@ from ..styles import label, style
 from .base import GREY, TEMPLATE, caption, folded, plain
 
 MAX_LINES = 14
-SHORT = 18
+SHORT = 15
 """Characters of a title beside the chart."""
 
 
@@ -45,20 +45,20 @@ def bump_chart(view: Comparison, names: dict[str, str] | None = None) -> go.Figu
         )  # fmt: skip
     figure.update_layout(
         template=TEMPLATE, height=420, showlegend=False,
-        title={"text": "Rank of each document, variant by variant", "font": {"size": 14}, "x": 0, "xref": "paper"},
+        title="Rank of each document, variant by variant",
         xaxis={
             "range": [-0.2, len(columns) - 0.8], "fixedrange": True, "tickvals": list(range(len(columns))),
             "ticktext": heads, "tickfont": {"size": 17}, "tickangle": 0,
         },
         yaxis={
             "autorange": "reversed", "fixedrange": True, "automargin": True, "tickvals": told,
-            "ticktext": [f"{first.get(rank, '')} {rank}" for rank in told],
+            "ticktext": [f"{first.get(rank, '')} {rank}" for rank in told], "tickfont": {"size": 11},
         },
-        margin={"r": 120 if len(columns) > 1 else 16, "b": 96},
+        margin={"r": 100 if len(columns) > 1 else 16, "b": 96},
     )  # fmt: skip
     caption(figure, f"corpus {plain(view.corpus.name)} · query “{plain(view.query)}” · k {view.k}")
     below = figure.layout.annotations[-1].update(y=0, yshift=-34)
     if not names:
         who = " · ".join(f"{style(c).symbol} {name}" for c, name in zip(columns, spoken, strict=True))
-        below.text = f"{folded(who, 56)}<br>{below.text}"
+        below.text = f"{folded(who, 46)}<br>{below.text}"
     return figure

@@ -26,7 +26,6 @@ SIGN = "0>+"
 """A format with a sign; plotly takes it apart where it begins with the sign itself."""
 WORDS_SHOWN = 40
 """Words in view at once; the others are a drag away."""
-TITLE = {"size": 14}
 SHAPES = ("", "/", "x", ".", "-", "|", "\\", "+")
 """Patterns of bars."""
 
@@ -38,13 +37,13 @@ def layer_names(count: int) -> list[str]:
 
 def finished(figure: go.Figure, title: str, settings: str, height: int, legend: bool = False) -> go.Figure:
     """Template, title, height and the settings below."""
-    lines = folded(title, 44)
+    lines = folded(title, 40)
     more = 18 * lines.count("<br>")
     above = (84 if legend else 48) + more
     figure.update_layout(
         template=TEMPLATE, height=height, showlegend=legend,
-        title={"text": lines, "font": TITLE, "x": 0, "xref": "paper", "y": 1, "yanchor": "top"}, title_pad_t=12 + more,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        title={"text": lines, "y": 1, "yanchor": "top"}, title_pad_t=12 + more,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xref": "container", "font": {"size": 12}},
         margin={"t": above, "b": 84},
     )  # fmt: skip
     caption(figure, settings)
@@ -225,10 +224,11 @@ def contribution_bars(reading: Reading, title: str, settings: str, colour: str =
         names = [f"{i}: {plain(w.text, 14)}" for i, w in enumerate(reading.spelling.words)]
         series = tuple(reading.spelling.join(s) for s in (reading.tokens.mean, c.share, c.along))  # type: ignore[assignment]
     figure = go.Figure()
-    titles = ("attention weight", "contribution", "along the output")
+    titles = ("weight", "contribution", "along output")
     for i, (name, values) in enumerate(zip(titles, series, strict=True)):
         figure.add_bar(
-            x=names, y=values, name=name, marker=filled(colour, i), textangle=-90,
+            x=names, y=values, name=name, marker=filled(colour, i), textangle=-90, textfont={"size": 10},
+            constraintext="none",
             text=[f"{v:.2f}" for v in values] if len(names) <= 8 else None, textposition="outside", cliponaxis=False,
             hovertemplate="%{x}: %{y:.4f}<extra>" + name + "</extra>",
         )  # fmt: skip

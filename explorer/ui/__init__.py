@@ -49,10 +49,12 @@ def theme() -> gr.themes.Base:
         checkbox_label_background_fill_selected_dark="transparent", checkbox_label_background_fill_dark="transparent",
         checkbox_label_text_color_selected="*body_text_color", checkbox_label_text_color_selected_dark="*body_text_color",
         checkbox_label_shadow="none", checkbox_label_border_width="0px", checkbox_label_padding="4px 8px",
-        block_label_background_fill="transparent", block_title_background_fill="transparent",
+        block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
+        block_title_background_fill="transparent", block_title_background_fill_dark="transparent",
         checkbox_border_color="#7d8592", checkbox_border_color_dark="#7d8592",
         body_text_color_subdued="#5a6270", body_text_color_subdued_dark="#a9b1bf",
         block_title_text_color="*body_text_color_subdued", block_title_text_color_dark="*body_text_color_subdued",
+        input_placeholder_color="#6b7280", input_placeholder_color_dark="#b6bdc9",
         block_title_text_weight="600", block_title_padding="0",
         button_large_text_size="*text_md", button_large_padding="*spacing_lg calc(2 * *spacing_lg)",
     )  # fmt: skip

@@ -126,7 +126,9 @@ def _below() -> tuple[gr.HTML, gr.Plot, download_buttons.Downloads, gr.Code]:
             figure = gr.Plot(show_label=False, elem_id="bump")
     buttons = download_buttons.draw("view", ("Table (CSV)", "TREC run + qrels", "Figure (HTML)"))
     with gr.Accordion("Copy as code", open=False):
-        code = gr.Code(language="python", show_label=False, elem_id="code", interactive=False, wrap_lines=True)
+        code = gr.Code(
+            language="python", show_label=False, elem_id="code", interactive=False, wrap_lines=True, buttons=["copy"]
+        )
     return matrix, figure, buttons, code
 
 

@@ -153,7 +153,7 @@ def _draw_reading() -> tuple[_Shown, gr.Dropdown, gr.Dropdown]:
         with gr.Row():
             matrix, drift = gr.Plot(show_label=False, min_width=320), gr.Plot(show_label=False, min_width=320)
         matrix_told = panel()
-    buttons = download_buttons.draw("layers", ("Figures (HTML, SVG inside)", "Numbers (JSON)", "Weights (CSV)"))
+    buttons = download_buttons.draw("layers", ("Figures (HTML)", "Numbers (JSON)", "Weights (CSV)"))
     shown = [said, *words, bars, *heads, *latents, *added, told, differing, steps, matrix, drift, matrix_told]
     return _Shown(shown, buttons), head, group
 

@@ -40,9 +40,9 @@ def build_test(
     panel(f"<h3>{texts.WORTH}</h3><p class='help'>{texts.WORTH_HELP}</p>")
     with gr.Row():
         ablate = gr.Button(
-            "Every layer removed, and alone", variant="primary", scale=0, min_width=260, elem_id="ablate"
+            "Every layer removed, and alone", variant="primary", scale=0, min_width=300, elem_id="ablate"
         )
-        probe = gr.Button("Every layer’s own vector, active variants", scale=0, min_width=300, elem_id="probe")
+        probe = gr.Button("Every layer’s own vector, active variants", scale=0, min_width=360, elem_id="probe")
     worth_status = panel(elem_id="worth-status")
     ablation_figure = gr.Plot(show_label=False, elem_id="ablation-figure", visible=False)
     told = panel(elem_id="ablation-told")

@@ -24,7 +24,7 @@ def panel(value: str = "", **options: Any) -> gr.HTML:
 def command_box(elem_id: str) -> gr.Code:
     """The command line that does the same, to be copied."""
     return gr.Code(
-        language="shell", show_label=False, interactive=False, wrap_lines=True, lines=1, elem_id=elem_id,
+        language="shell", show_label=False, interactive=False, wrap_lines=True, lines=1, buttons=["copy"], elem_id=elem_id,
     )  # fmt: skip
 
 

@@ -114,5 +114,5 @@ MATRIX = "The trained layer matrix E"
 DRIFT = "How the weights drifted in training"
 CONTRIBUTION = (
     "Contribution: the length of what a layer adds to the attention output, through W_o (Kobayashi et al. 2020), as a "
-    "share. Along the output: the same, projected on the output; below zero it works against it."
+    "share. Along output: the same, projected on the output; below zero it works against it."
 )
