@@ -33,8 +33,9 @@ def test_the_bump_chart_draws_ranks_and_gaps():
 def test_blind_names_replace_the_real_ones():
     view = Comparison(CORPUS, "q", 1, {"v": [Hit("a", 1, 0.9)], "w": [Hit("a", 1, 0.9)]})
     figure = bump_chart(view, {"v": "B", "w": "A"})
-    assert list(figure.data[0].x) == ["B", "A"]
-    assert "v" not in str(figure.layout.xaxis)
+    assert list(figure.layout.xaxis.ticktext) == ["B", "A"]
+    assert list(figure.data[0].customdata) == ["B", "A"]
+    assert "v" not in str(figure.layout.xaxis.ticktext) + figure.layout.annotations[0].text
 
 
 def test_training_curves_draw_what_was_measured():

@@ -542,7 +542,7 @@ def test_the_report_of_a_study(output):
 
 
 def test_pictures_are_on_a_true_scale():
-    bars = [svg.Bar("a", "#000", 0.2, (0.1, 0.3), (0.1, 0.3), (0.15, 0.25)), svg.Bar("b", "#000", 0.4)]
+    bars = [svg.Bar("a", "#000", "●", 0.2, (0.1, 0.3), (0.1, 0.3), (0.15, 0.25)), svg.Bar("b", "#000", "▲", 0.4)]
     root = xml.etree.ElementTree.fromstring(svg.intervals(bars, "scores"))
     x = {float(c.get("r")): [] for c in root.iter("circle")}
     for circle in root.iter("circle"):
@@ -552,7 +552,7 @@ def test_pictures_are_on_a_true_scale():
     assert mean_b - mean_a == pytest.approx(high - low, abs=0.1)
     assert svg.intervals([], "nothing") == ""
     assert svg.ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    root = xml.etree.ElementTree.fromstring(svg.columns([0.1, 0.4, 0.5], [[0.1, 0.4, 0.5]], 1 / 3, "layers"))
+    root = xml.etree.ElementTree.fromstring(svg.columns([0.1, 0.4, 0.5], [[0.1, 0.4, 0.5]], 1 / 3, "layers", "#000"))
     heights = [float(bar.get("height")) for bar in root.iter("rect")]
     assert heights[1] / heights[0] == pytest.approx(4, abs=0.05)
 

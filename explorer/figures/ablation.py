@@ -9,9 +9,9 @@ from plotly.subplots import make_subplots
 
 from ..layers.ablation import AblationReport, WhyHere
 from ..layers.probe import METRIC, Probe
-from ..styles import PALETTE, label, style
+from ..styles import label, style
 from .base import GREY, plain, signed
-from .layers import CELLS, SIGN, finished, layer_names, numbers, signs
+from .layers import CELLS, SIGN, filled, finished, layer_names, numbers, signs
 
 
 def stacked(rows: Sequence[str], layers: int, spacing: float) -> go.Figure:
@@ -51,7 +51,8 @@ def ablation_bars(report: AblationReport, title: str, settings: str) -> go.Figur
         (3, [e.alone.mean(METRIC) for e in report.layers], ".3f", {}),
     ):
         figure.add_bar(
-            x=names, y=values, row=row, col=1, marker={"color": PALETTE[row - 1].colour},
+            x=names, y=values, row=row, col=1,
+            marker={"color": signs(values)} if row == 2 else filled(style(report.variant).colour, 0),
             text=[f"{v:{form}}" for v in values] if len(names) <= CELLS and row != 2 else None, textposition="outside",
             cliponaxis=False, **more,
             hovertemplate=f"layer %{{x}}: %{{y:{SIGN if row == 2 else ''}.4f}}<extra></extra>",
@@ -111,7 +112,7 @@ def why_here_bars(why: WhyHere, title: str, settings: str) -> go.Figure:
     )  # fmt: skip
     figure.add_scatter(
         x=names, y=[m.rank for m in why.moves], row=2, col=1, mode="markers+text" if few else "markers",
-        marker={"size": 11, "color": PALETTE[0].colour}, text=[str(m.rank) for m in why.moves],
+        marker={"size": 11, "color": GREY}, text=[str(m.rank) for m in why.moves],
         textposition="top center", cliponaxis=False, hovertemplate="without layer %{x}: rank %{y}<extra></extra>",
     )  # fmt: skip
     figure.add_hline(y=why.rank, row=2, col=1, line={"color": GREY, "dash": "dot"})

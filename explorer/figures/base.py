@@ -16,8 +16,15 @@ TEMPLATE = go.layout.Template(
         "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": GREY},
         "margin": {"l": 48, "r": 16, "t": 36, "b": 56},
         "xaxis": {"gridcolor": GRID, "zeroline": False, "showline": False},
-        "yaxis": {"gridcolor": GRID, "zeroline": False, "showline": False},
+        "yaxis": {"gridcolor": GRID, "zeroline": False, "showline": False, "title": {"font": {"size": 12}}},
+        "title": {"font": {"size": 14}, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 12}},
         "hoverlabel": {"font": {"size": 13}},
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": GREY,
+            "activecolor": "#0072B2",
+            "remove": ["select2d", "lasso2d"],
+        },
     }
 )
 
@@ -42,7 +49,7 @@ def signed(value: float) -> str:
 def caption(figure: go.Figure, settings: str) -> go.Figure:
     """Write the settings that made a figure under it, so that a download carries them."""
     return figure.add_annotation(
-        text=folded(settings, 56), xref="paper", yref="paper", x=0, y=-0.2, showarrow=False, align="left",
+        text=folded(settings, 46), xref="paper", yref="paper", x=0, xshift=-36, y=-0.2, showarrow=False, align="left",
         font={"size": 11, "color": GREY},
         xanchor="left", yanchor="top",
     )  # fmt: skip

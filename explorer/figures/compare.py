@@ -6,44 +6,59 @@ import plotly.graph_objects as go
 
 from ..comparison import Comparison
 from ..styles import label, style
-from .base import GREY, TEMPLATE, caption, plain
+from .base import GREY, TEMPLATE, caption, folded, plain
 
 MAX_LINES = 14
+SHORT = 15
+"""Characters of a title beside the chart."""
 
 
 def bump_chart(view: Comparison, names: dict[str, str] | None = None) -> go.Figure:
-    """How each document's rank moves from variant to variant. `names` replaces the column names (blind mode)."""
+    """How each document's rank moves from variant to variant. `names` replaces the column names (blind mode).
+
+    Documents are named where they begin (ranks of the first variant, left) and end (ranks of the last one, right).
+    """
     columns = list(view.results)
-    shown = [names[c] if names else label(c) for c in columns]
+    heads = [names[c] if names else f'<span style="color:{style(c).colour}">{style(c).symbol}</span>' for c in columns]
     ranks = {c: {hit.id: hit.rank for hit in view.results[c]} for c in columns}
     documents = sorted(
         {d for r in ranks.values() for d in r}, key=lambda d: min(r.get(d, view.k + 1) for r in ranks.values())
     )[:MAX_LINES]
+    titles = {d: view.corpus.document(d).title or d for d in documents}
+    spoken = [names[c] if names else plain(label(c)) for c in columns]
+    first = {ranks[columns[0]].get(d): plain(titles[d], SHORT) for d in documents}
+    told = list(range(1, view.k + 1, max(1, view.k // 10)))
     figure = go.Figure()
-    for document in documents:
+    for document, title in titles.items():
         y = [ranks[c].get(document) for c in columns]
-        title = plain(view.corpus.document(document).title or document, 36)
         figure.add_scatter(
-            x=shown, y=y, mode="lines+markers+text", name=title, connectgaps=False,
+            x=list(range(len(columns))), y=y, mode="lines+markers+text", name=plain(title, 36), connectgaps=False,
             line={"width": 2, "color": GREY}, opacity=0.9,
             marker={
                 "size": 11,
                 "color": [GREY if names else style(c).colour for c in columns],
                 "symbol": ["circle" if names else style(c).marker for c in columns],
             },
-            text=[title if i == last_seen(y) else "" for i in range(len(y))],
-            textposition="middle right", textfont={"size": 11},
-            hovertemplate="%{x}: rank %{y}<extra>" + plain(document) + "</extra>",
+            text=[*[""] * (len(columns) - 1), plain(title, SHORT) if len(columns) > 1 else ""],
+            textposition="middle right", textfont={"size": 11}, customdata=spoken, cliponaxis=False,
+            hovertemplate="%{customdata}: rank %{y}<extra>" + plain(document) + "</extra>",
         )  # fmt: skip
     figure.update_layout(
         template=TEMPLATE, height=420, showlegend=False,
-        title={"text": "Rank of each document, variant by variant", "font": {"size": 14}},
-        xaxis={"type": "category", "range": [-0.3, len(columns) - 1 + 1.1], "fixedrange": True},
-        yaxis={"autorange": "reversed", "title": "rank", "dtick": max(1, view.k // 10), "fixedrange": True},
+        title="Rank of each document, variant by variant",
+        xaxis={
+            "range": [-0.2, len(columns) - 0.8], "fixedrange": True, "tickvals": list(range(len(columns))),
+            "ticktext": heads, "tickfont": {"size": 17}, "tickangle": 0,
+        },
+        yaxis={
+            "autorange": "reversed", "fixedrange": True, "automargin": True, "tickvals": told,
+            "ticktext": [f"{first.get(rank, '')} {rank}" for rank in told], "tickfont": {"size": 11},
+        },
+        margin={"r": 100 if len(columns) > 1 else 16, "b": 96},
     )  # fmt: skip
-    return caption(figure, f"corpus {plain(view.corpus.name)} · query “{plain(view.query)}” · k {view.k}")
-
-
-def last_seen(values: list[int | None]) -> int:
-    """Index of the last value that is not None."""
-    return max(i for i, value in enumerate(values) if value is not None)
+    caption(figure, f"corpus {plain(view.corpus.name)} · query “{plain(view.query)}” · k {view.k}")
+    below = figure.layout.annotations[-1].update(y=0, yshift=-34)
+    if not names:
+        who = " · ".join(f"{style(c).symbol} {name}" for c, name in zip(columns, spoken, strict=True))
+        below.text = f"{folded(who, 46)}<br>{below.text}"
+    return figure

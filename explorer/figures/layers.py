@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from ..layers.contributions import LayerMatrix
 from ..layers.reading import Reading, Weights
 from ..layers.samples import Contrast, WeightSample
-from ..styles import PALETTE, Style
+from ..styles import PALETTE
 from .base import GREY, TEMPLATE, caption, folded, plain, signed
 
 CIVIDIS = "Cividis"
@@ -26,7 +26,8 @@ SIGN = "0>+"
 """A format with a sign; plotly takes it apart where it begins with the sign itself."""
 WORDS_SHOWN = 40
 """Words in view at once; the others are a drag away."""
-TITLE = {"size": 14}
+SHAPES = ("", "/", "x", ".", "-", "|", "\\", "+")
+"""Patterns of bars."""
 
 
 def layer_names(count: int) -> list[str]:
@@ -36,13 +37,13 @@ def layer_names(count: int) -> list[str]:
 
 def finished(figure: go.Figure, title: str, settings: str, height: int, legend: bool = False) -> go.Figure:
     """Template, title, height and the settings below."""
-    lines = folded(title, 44)
+    lines = folded(title, 40)
     more = 18 * lines.count("<br>")
     above = (84 if legend else 48) + more
     figure.update_layout(
         template=TEMPLATE, height=height, showlegend=legend,
-        title={"text": lines, "font": TITLE, "x": 0, "xref": "paper", "y": 1, "yanchor": "top"}, title_pad_t=12 + more,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        title={"text": lines, "y": 1, "yanchor": "top"}, title_pad_t=12 + more,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xref": "container", "font": {"size": 12}},
         margin={"t": above, "b": 84},
     )  # fmt: skip
     caption(figure, settings)
@@ -161,14 +162,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def weight_bars(means: Mapping[str, np.ndarray], title: str, settings: str) -> go.Figure:
-    """Mean weight of each layer for one or several readings (name -> [L]), with a line at the uniform 1/L."""
+def weight_bars(
+    means: Mapping[str, np.ndarray], title: str, settings: str, colour: str = PALETTE[0].colour
+) -> go.Figure:
+    """Mean weight of each layer for one or several readings (name -> [L]) of the variant that has this colour, with a
+    line at the uniform 1/L."""
     figure = go.Figure()
     n = 0
-    for (name, mean), look in zip(means.items(), PALETTE, strict=False):
+    for i, (name, mean) in enumerate(means.items()):
         n = len(mean)
         figure.add_bar(
-            x=layer_names(n), y=mean, name=plain(name, 40), marker={"color": look.colour, "pattern": pattern(look)},
+            x=layer_names(n), y=mean, name=plain(name, 40), marker=filled(colour, i),
             text=[f"{v:.2f}" for v in mean] if n * len(means) <= 2 * CELLS else None, textposition="outside",
             cliponaxis=False, hovertemplate="layer %{x}: %{y:.4f}<extra>" + plain(name, 40) + "</extra>",
         )  # fmt: skip
@@ -179,10 +183,10 @@ def weight_bars(means: Mapping[str, np.ndarray], title: str, settings: str) -> g
     return finished(figure, plain(title, 80), settings, 340, legend=len(means) > 1)
 
 
-def pattern(look: Style) -> dict[str, str]:
-    """A fill for bars of several series: colour never stands alone."""
-    shapes = ("", "/", "x", ".", "-", "|", "\\", "+")
-    return {"shape": shapes[PALETTE.index(look)], "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.55)"}
+def filled(colour: str, number: int) -> dict[str, object]:
+    """Bars of series `number` (from 0) of one variant: its colour, its own pattern, an outline as yellow is pale."""
+    pattern = {"shape": SHAPES[number % len(SHAPES)], "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.6)"}
+    return {"color": colour, "pattern": pattern, "line": {"color": GREY, "width": 1}}
 
 
 def tokens_heatmap(reading: Reading, title: str, settings: str) -> go.Figure:
@@ -208,8 +212,9 @@ def tokens_heatmap(reading: Reading, title: str, settings: str) -> go.Figure:
     return figure.update_layout(margin={"b": 140})
 
 
-def contribution_bars(reading: Reading, title: str, settings: str) -> go.Figure:
-    """Weight, norm-based contribution and part along the output of each layer or word, all as shares, side by side."""
+def contribution_bars(reading: Reading, title: str, settings: str, colour: str = PALETTE[0].colour) -> go.Figure:
+    """Weight, norm-based contribution and part along the output of each layer or word, all as shares, side by side, in
+    the variant's colour."""
     assert reading.contributions is not None
     c = reading.contributions
     if reading.over == "layers":
@@ -219,10 +224,11 @@ def contribution_bars(reading: Reading, title: str, settings: str) -> go.Figure:
         names = [f"{i}: {plain(w.text, 14)}" for i, w in enumerate(reading.spelling.words)]
         series = tuple(reading.spelling.join(s) for s in (reading.tokens.mean, c.share, c.along))  # type: ignore[assignment]
     figure = go.Figure()
-    titles = ("attention weight", "contribution", "along the output")
-    for name, values, look in zip(titles, series, PALETTE, strict=False):
+    titles = ("weight", "contribution", "along output")
+    for i, (name, values) in enumerate(zip(titles, series, strict=True)):
         figure.add_bar(
-            x=names, y=values, name=name, marker={"color": look.colour, "pattern": pattern(look)},
+            x=names, y=values, name=name, marker=filled(colour, i), textangle=-90, textfont={"size": 10},
+            constraintext="none",
             text=[f"{v:.2f}" for v in values] if len(names) <= 8 else None, textposition="outside", cliponaxis=False,
             hovertemplate="%{x}: %{y:.4f}<extra>" + name + "</extra>",
         )  # fmt: skip
@@ -243,15 +249,20 @@ def layer_matrix_heatmap(matrix: LayerMatrix, title: str, settings: str) -> go.F
 # --------------------------------------------------------------------------------------------- many texts, differences
 
 
-def weight_boxes(samples: Sequence[WeightSample], title: str, settings: str) -> go.Figure:
-    """Each layer's weight over many texts: box from quartile to quartile, line at the median, whiskers 5 to 95 %."""
+def weight_boxes(samples: Sequence[WeightSample], title: str, settings: str, colours: Sequence[str] = ()) -> go.Figure:
+    """Each layer's weight over many texts: box from quartile to quartile, line at the median, whiskers 5 to 95 %.
+
+    `colours` are those of the variants that were read; of two samples of one variant the second has empty boxes.
+    """
     figure = go.Figure()
     n = samples[0].values.shape[1]
-    for sample, look in zip(samples, PALETTE, strict=False):
+    colours = [*colours, *(look.colour for look in PALETTE)][: len(samples)]
+    for i, (sample, colour) in enumerate(zip(samples, colours, strict=True)):
         low, first, median, third, high = sample.quantiles.tolist()
         figure.add_box(
             x=layer_names(n), lowerfence=low, q1=first, median=median, q3=third, upperfence=high,
-            name=f"{plain(sample.name, 30)} ({sample.n:,} texts)", marker={"color": look.colour},
+            name=f"{plain(sample.name, 30)} ({sample.n:,} texts)", marker={"color": colour},
+            fillcolor="rgba(0,0,0,0)" if colour in colours[:i] else colour, line={"color": GREY, "width": 1.5},
         )  # fmt: skip
     if len(samples) == 1 and n <= CELLS:
         figure.add_scatter(

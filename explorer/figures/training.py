@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from ..styles import PALETTE
-from .base import GREY, TEMPLATE, plain
+from .base import GREY, TEMPLATE, folded, plain
 
 
 def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
@@ -32,7 +32,7 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figur
             mode="markers", marker={"color": look.colour, "symbol": look.marker, "size": 10},
         )  # fmt: skip
     return figure.update_layout(
-        template=TEMPLATE, height=340, title={"text": "Loss and held-out quality", "font": {"size": 14}},
+        template=TEMPLATE, height=340, title="Loss and held-out quality",
         xaxis={"title": "step"}, yaxis={"title": "loss", "rangemode": "tozero"},
         yaxis2={"title": "nDCG@10", "overlaying": "y", "side": "right", "showgrid": False},
         legend={"orientation": "h", "y": -0.25}, margin={"r": 56, "b": 72},
@@ -43,7 +43,8 @@ def layer_drift(records: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
     """Mean attention weight of every layer over the steps of a run, with a line at the uniform 1/L."""
     layers = len(records[0]["layer_weights"])
     steps = [r["step"] for r in records]
-    shades = sample_colorscale("Cividis", [i / max(1, layers - 1) for i in range(layers)])
+    # Not from end to end: the darkest is not seen on a dark page, the palest not on a white one.
+    shades = sample_colorscale("Cividis", [0.3 + 0.55 * i / max(1, layers - 1) for i in range(layers)])
     figure = go.Figure()
     for layer in range(layers):
         weights = [r["layer_weights"][layer] for r in records]
@@ -54,6 +55,6 @@ def layer_drift(records: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
     figure.add_hline(y=1 / layers, line={"color": GREY, "dash": "dot"}, annotation_text="uniform 1/L")
     return figure.update_layout(
         template=TEMPLATE, height=320, showlegend=False,
-        title={"text": f"What the pooler reads, step by step: {plain(title, 40)}", "font": {"size": 14}},
+        title=folded(f"What the pooler reads, step by step: {plain(title, 40)}", 40),
         xaxis={"title": "step"}, yaxis={"title": "mean attention weight", "rangemode": "tozero"}, margin={"r": 72},
     )  # fmt: skip

@@ -27,6 +27,9 @@ h1 { font-size: 1.6rem; margin: 0 0 8px; } h2 { font-size: 1.2rem; margin: 40px 
 """
 """Of a report that is a file of its own."""
 
+SCROLLS = 'tabindex="0" role="group" aria-label="scrolls"'
+"""Attributes of a box that may be narrower or lower than what is in it: the keyboard scrolls it as well."""
+
 VERDICT_SIGNS = {"supported": "✓", "contradicted": "✗", "not told apart": "≈", "not tested": "–"}
 
 
@@ -104,13 +107,14 @@ def intervals_svg(study: Study, kind: str) -> str:
             seeds = None if found.seed_low is None or found.seed_high is None else (found.seed_low, found.seed_high)
             examples = None if found.low is None or found.high is None else (found.low, found.high)
             points = found.scores if len(found.scores) > 1 else ()
-            bars.append(svg.Bar(entry.name, style(entry.name).colour, found.mean, points, seeds, examples))
+            look = style(entry.name)
+            bars.append(svg.Bar(entry.name, look.colour, look.symbol, found.mean, points, seeds, examples))
     return svg.intervals(bars, f"Scores on {kind} tasks with intervals over seeds and over examples")
 
 
 def _table(study: Study) -> str:
     columns = words.columns(study)
-    heads = "".join(f"<th>{escape(head)}</th>" for head in ("", *(head for head, _, _ in columns)))
+    heads = "".join(map(_head, ("", *(head for head, _, _ in columns))))
     rows = []
     for entry in study.entries:
         look = f'<span style="color:{style(entry.name).colour}">{style(entry.name).symbol}</span> '
@@ -123,7 +127,7 @@ def _table(study: Study) -> str:
             more = f'<span class="small">{escape(rest)}</span>' if rest else ""
             cells.append(f"<td{kind}>{escape(first)}{more}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return _wide(f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
 def _matrices(study: Study) -> str:
@@ -149,36 +153,47 @@ def matrix_html(study: Study, scope: str) -> str:
             said = escape(pair.sentence, quote=True)
             cells.append(f'<td class="{kind}" title="{said}">{words.SIGNS[kind]} {difference}{small}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    heads = "".join(f"<th>{escape(name)}</th>" for name in ("", *names))
-    return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    heads = "".join(map(_head, ("", *names)))
+    return _wide(f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
 
 
 def claim_html(card: ClaimCard) -> str:
     """A claim as a card."""
     parts = [f"{part.type}: {part.verdict}; {part.numbers}" for part in card.parts]
+    folded = f"<details><summary>The comparisons, with their numbers</summary>{_list(parts)}</details>" if parts else ""
     sign = VERDICT_SIGNS[card.verdict]
     return (
         f'<div class="claim"><h3>{escape(card.title)}</h3><p class="verdict">{sign} {escape(card.verdict)}</p>'
         f"<blockquote>{escape(card.statement)} ({escape(card.source)})</blockquote>"
-        f"<p>{escape(card.comparison)} {escape(card.reason)}</p>{_list(parts) if parts else ''}</div>"
+        f"<p>{escape(card.comparison)} {escape(card.reason)}</p>{folded}</div>"
     )
 
 
 def _layers(study: Study) -> str:
     shown = []
     for one in study.layers:
-        picture = svg.columns(one.mean, one.weights, 1 / len(one.mean), f"Weight of each layer in {one.name}")
-        shown.append(f"<figure><h3>{escape(one.name)}</h3>{picture}</figure>")
+        title, look = f"Weight of each layer in {one.name}", style(one.name)
+        picture = svg.columns(one.mean, one.weights, 1 / len(one.mean), title, look.colour)
+        shown.append(f"<figure><h3>{escape(f'{look.symbol} {one.name}')}</h3>{picture}</figure>")
     return f'<p>{escape(words.ATTENTION)}</p><div class="figures">{"".join(shown)}</div>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
     """A plain table; all cells are escaped."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads) if any(heads) else ""
+    head = "".join(map(_head, heads)) if any(heads) else ""
     body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
     named = f' class="{kind}"' if kind else ""
     top = f"<thead><tr>{head}</tr></thead>" if head else ""
-    return f'<div class="wide"><table{named}>{top}<tbody>{body}</tbody></table></div>'
+    return _wide(f"<table{named}>{top}<tbody>{body}</tbody></table>")
+
+
+def _wide(table: str) -> str:
+    return f'<div class="wide" {SCROLLS}>{table}</div>'
+
+
+def _head(text: str) -> str:
+    """The head of a column; over the names of the rows there is none."""
+    return f'<th scope="col">{escape(text)}</th>' if text else "<td></td>"
 
 
 def _list(sentences: Iterable[str]) -> str:

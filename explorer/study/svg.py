@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, log10
 
-ROW, LEFT, RIGHT, TOP, WIDTH = 26, 240, 64, 8, 640
-SERIES = "#0072B2"
+ROW, LEFT, RIGHT, TOP, WIDTH = 36, 10, 10, 4, 400
+"""Names and numbers stand over their lines, so that a picture is as narrow as a phone and still read."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Bar:
 
     label: str
     colour: str
+    symbol: str
     mean: float
     points: Sequence[float] = ()
     seeds: tuple[float, float] | None = None
@@ -47,8 +48,9 @@ def intervals(bars: Sequence[Bar], title: str) -> str:
         parts.append(_line(x(tick), TOP, x(tick), height - 22, "grid"))
         parts.append(_text(x(tick), height - 6, f"{tick:.3g}", "middle", "tick"))
     for i, bar in enumerate(bars):
-        y = TOP + ROW * i + ROW / 2
-        parts.append(_text(LEFT - 10, y + 4, bar.label, "end"))
+        y = TOP + ROW * i + 26
+        parts.append(_text(LEFT, y - 11, bar.symbol, "middle", colour=bar.colour))
+        parts.append(_text(LEFT + 12, y - 11, bar.label, "start"))
         if bar.seeds:
             parts.append(_line(x(bar.seeds[0]), y, x(bar.seeds[1]), y, "seeds", bar.colour))
             for end, sign in ((bar.seeds[0], -1), (bar.seeds[1], 1)):
@@ -61,15 +63,15 @@ def intervals(bars: Sequence[Bar], title: str) -> str:
         for value in bar.points:
             parts.append(f'<circle cx="{x(value):.1f}" cy="{y:.1f}" r="2.5" class="seed"/>')
         parts.append(f'<circle cx="{x(bar.mean):.1f}" cy="{y:.1f}" r="5" class="mean" fill="{escape(bar.colour)}"/>')
-        parts.append(_text(WIDTH - RIGHT + 10, y + 4, f"{bar.mean:.4f}", "start", "number"))
+        parts.append(_text(WIDTH - RIGHT, y - 11, f"{bar.mean:.4f}", "end", "number"))
     return "".join([*parts, "</svg>"])
 
 
-def columns(values: Sequence[float], points: Sequence[Sequence[float]], uniform: float, title: str) -> str:
+def columns(values: Sequence[float], points: Sequence[Sequence[float]], uniform: float, title: str, colour: str) -> str:
     """Bars for layers 1..L with a dot for each seed and a dashed line at the uniform share."""
     count = len(values)
     height, left, bottom, gap = 190, 44, 34, 4
-    width = left + 16 + max(240, min(600, 34 * count))
+    width = left + 16 + max(340, min(600, 34 * count))
     step = (width - left - 16) / max(1, count)
     most = max([uniform, *values, *(v for row in points for v in row)]) * 1.15 or 1.0
 
@@ -85,7 +87,7 @@ def columns(values: Sequence[float], points: Sequence[Sequence[float]], uniform:
         at = left + i * step
         parts.append(
             f'<rect x="{at + gap / 2:.1f}" y="{y(value):.1f}" width="{max(1.0, step - gap):.1f}" '
-            f'height="{y(0) - y(value):.1f}" fill="{SERIES}" opacity="0.75">'
+            f'height="{y(0) - y(value):.1f}" class="bar" fill="{escape(colour)}">'
             f"<title>layer {i + 1}: {value:.4f}</title></rect>"
         )
         for row in points:
@@ -102,7 +104,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     raw = (high - low) / count
     power = 10 ** floor(log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
-    first = -(-low // step) * step
+    first = -(-low // step) * step + 0.0  # not -0
     found = []
     while first <= high + 1e-12:
         found.append(round(first, 10))
@@ -127,6 +129,7 @@ def _head(x: float, y: float, sign: int, colour: str) -> str:
     return f'<path d="M{x + sign * 7:.1f} {y:.1f} l{-sign * 7} -5 v10 z" fill="{escape(colour)}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
+def _text(x: float, y: float, text: str, anchor: str, kind: str = "", colour: str = "") -> str:
     named = f' class="{kind}"' if kind else ""
+    named += f' style="fill:{escape(colour)}"' if colour else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(text)}</text>'

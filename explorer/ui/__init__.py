@@ -50,10 +50,14 @@ def theme() -> gr.themes.Base:
         checkbox_label_background_fill_selected_dark="transparent", checkbox_label_background_fill_dark="transparent",
         checkbox_label_text_color_selected="*body_text_color", checkbox_label_text_color_selected_dark="*body_text_color",
         checkbox_label_shadow="none", checkbox_label_border_width="0px", checkbox_label_padding="4px 8px",
-        block_label_background_fill="transparent", block_title_background_fill="transparent",
+        block_label_background_fill="transparent", block_label_background_fill_dark="transparent",
+        block_title_background_fill="transparent", block_title_background_fill_dark="transparent",
         checkbox_border_color="#7d8592", checkbox_border_color_dark="#7d8592",
         body_text_color_subdued="#5a6270", body_text_color_subdued_dark="#a9b1bf",
-        block_title_text_color="*body_text_color_subdued", block_title_text_weight="600",
+        block_title_text_color="*body_text_color_subdued", block_title_text_color_dark="*body_text_color_subdued",
+        input_placeholder_color="#6b7280", input_placeholder_color_dark="#b6bdc9",
+        block_title_text_weight="600", block_title_padding="0",
+        button_large_text_size="*text_md", button_large_padding="*spacing_lg calc(2 * *spacing_lg)",
     )  # fmt: skip
 
 
@@ -70,7 +74,7 @@ def build_app(services: Services) -> gr.Blocks:
         build_api(services)  # first: gradio gives a name that is taken a number
         remembered = gr.BrowserState({}, storage_key="pooling-explorer", secret="settings-only")
         sidebar = build_sidebar(services)
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare = build_compare(services, sidebar)
             with gr.Tab("Layers", id="layers") as layers_tab:

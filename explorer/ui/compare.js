@@ -16,6 +16,17 @@ const hover = (target) => {
 element.addEventListener('mouseover', (event) => hover(event.target));
 element.addEventListener('mouseleave', () => hover(null));
 element.addEventListener('focusin', (event) => hover(event.target));
+const keep = (hit) => {
+  const on = !hit.classList.contains('kept');
+  element.querySelectorAll('.hit.kept').forEach((other) => other.classList.remove('kept'));
+  mark(hit.dataset.doc, 'kept', on);
+};
+element.addEventListener('keydown', (event) => {
+  if ((event.key === 'Enter' || event.key === ' ') && event.target.matches('.hit[data-doc]')) {
+    event.preventDefault();
+    keep(event.target);
+  }
+});
 element.addEventListener('click', (event) => {
   const judge = event.target.closest('[data-judge]');
   if (judge) {
@@ -34,9 +45,5 @@ element.addEventListener('click', (event) => {
     return;
   }
   const hit = event.target.closest('.hit[data-doc]');
-  if (hit && !event.target.closest('summary, details')) {
-    const on = !hit.classList.contains('kept');
-    element.querySelectorAll('.hit.kept').forEach((other) => other.classList.remove('kept'));
-    mark(hit.dataset.doc, 'kept', on);
-  }
+  if (hit && !event.target.closest('summary, details')) keep(hit);
 });

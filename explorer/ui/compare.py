@@ -20,7 +20,7 @@ from .html import ViewOptions, note, problem
 from .many import Many, build_many, opened_query
 from .parts import HIDDEN, JS, panel
 from .services import MAX_ACTIVE, Services, readable
-from .sidebar import Sidebar, corpus_line, machine_line
+from .sidebar import Sidebar, corpus_line, machine_line, named
 
 KINDS = [("exact", "exact"), ("HNSW graph (approximate)", "hnsw"), ("IVF-PQ (approximate, compressed)", "ivfpq")]
 BLIND_SALT = random.SystemRandom().random()
@@ -104,7 +104,7 @@ def _options(services: Services) -> tuple[gr.Slider, gr.Dropdown, gr.Dropdown, g
         with gr.Row():
             k = gr.Slider(1, services.policy.limits.k, value=10, step=1, label="Results a column (k)", elem_id="k")
             reference = gr.Dropdown(
-                active, value=active[0], elem_id="reference", label="Reference",
+                named(active), value=active[0], elem_id="reference", label="Reference",
                 info="rank shifts and differences are against it",
             )  # fmt: skip
             kind = gr.Dropdown(
@@ -126,7 +126,9 @@ def _below() -> tuple[gr.HTML, gr.Plot, download_buttons.Downloads, gr.Code]:
             figure = gr.Plot(show_label=False, elem_id="bump")
     buttons = download_buttons.draw("view", ("Table (CSV)", "TREC run + qrels", "Figure (HTML)"))
     with gr.Accordion("Copy as code", open=False):
-        code = gr.Code(language="python", show_label=False, elem_id="code", interactive=False)
+        code = gr.Code(
+            language="python", show_label=False, elem_id="code", interactive=False, wrap_lines=True, buttons=["copy"]
+        )
     return matrix, figure, buttons, code
 
 
@@ -141,7 +143,9 @@ def _wire_changes(
 
     def references(active: list[str], current: str | None):
         active = active or []
-        return gr.Dropdown(choices=active, value=current if current in active else (active[0] if active else None))
+        return gr.Dropdown(
+            choices=named(active), value=current if current in active else (active[0] if active else None)
+        )
 
     show = {"fn": examples, "inputs": sidebar.corpus, "outputs": example_row, **HIDDEN}
     corpus_changed = [sidebar.corpus.input(**show), *(done.then(**show) for done in sidebar.corpus_set)]

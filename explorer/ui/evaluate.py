@@ -15,7 +15,7 @@ import gradio as gr
 
 from ..errors import InputError
 from ..evaluation.builtin import BUILT_IN
-from . import download_buttons
+from . import download_buttons, html
 from . import texts_evaluate as texts
 from .evaluate_form import (
     add_own,
@@ -30,7 +30,7 @@ from .evaluate_form import (
 from .evaluate_menu import Menu, plain_cards, speeds_of
 from .evaluate_runs import Drawn, Opened, Results, asked_query, download, evaluation_of, run_action, show_run, worst_of
 from .html import note, problem
-from .parts import HIDDEN, JS, panel
+from .parts import HIDDEN, JS, command_box, panel
 from .services import Services
 from .sidebar import Sidebar, variant_choices
 
@@ -60,7 +60,7 @@ def build_evaluate(services: Services, sidebar: Sidebar, opened: Any) -> Evaluat
     estimate = panel(elem_id="evaluate-estimate")
     said = panel(elem_id="evaluate-said")
     with gr.Accordion("The exact command", open=False):
-        command = gr.Code(language="shell", show_label=False, interactive=False, elem_id="evaluate-command")
+        command = command_box("evaluate-command")
     view = _view()
     speeds, touched = gr.State({}), gr.State(False)
 
@@ -145,14 +145,14 @@ def _form(services: Services) -> tuple[dict[str, Any], dict[str, Any]]:
 def _view() -> dict[str, Any]:
     """Where a run and its results are shown."""
     panel("<h3>Runs</h3>")
-    watched = gr.Dropdown([], show_label=False, container=False, elem_id="evaluation-choice", filterable=False)
+    watched = gr.Dropdown([], label="Run", elem_id="evaluation-choice", filterable=False)
     state = panel(elem_id="evaluation-state", value=note(texts.NO_RUNS))
     with gr.Row():
-        stop = gr.Button("Stop", size="sm", scale=0, min_width=110, elem_id="evaluation-stop")
-        resume = gr.Button("Resume", size="sm", scale=0, min_width=110, elem_id="evaluation-resume")
-        delete = gr.Button("Delete", size="sm", scale=0, min_width=110, elem_id="evaluation-delete")
+        stop = gr.Button("Stop", size="sm", scale=0, min_width=90, interactive=False, elem_id="evaluation-stop")
+        resume = gr.Button("Resume", size="sm", scale=0, min_width=90, interactive=False, elem_id="evaluation-resume")
+        delete = gr.Button("Delete", size="sm", scale=0, min_width=90, interactive=False, elem_id="evaluation-delete")
     with gr.Accordion("Log", open=False):
-        log = gr.Code(language=None, show_label=False, interactive=False, max_lines=18, elem_id="evaluation-log")
+        log = panel(html.log(""), elem_id="evaluation-log")
     table = panel(elem_id="evaluation-table")
     with gr.Column(visible=False) as more:
         labels = ("Table (CSV)", "Table (JSON)", "Table (LaTeX)", "Table (Markdown)")

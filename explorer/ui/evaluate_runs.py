@@ -18,11 +18,12 @@ from ..evaluation.results import Evaluation
 from ..evaluation.tasks import Task, make_task
 from ..run import Run, option
 from ..store import data_dir
-from . import download_buttons, html_evaluate
+from . import download_buttons, html, html_evaluate
 from . import texts_evaluate as texts
 from .html import note, problem
 from .parts import run_buttons
 from .services import MAX_ACTIVE, Services
+from .sidebar import named
 
 OUTPUT = "evaluations"
 """Where the page's evaluations put their results, below the user's data directory."""
@@ -103,17 +104,38 @@ def show_run(
     run = next((r for r in runs if r.id == chosen), runs[0] if runs else None)
     if run is None:
         off, none = gr.Button(interactive=False), gr.Dropdown(choices=[], value=None)
-        return [none, note(texts.NO_RUNS), off, off, off, "", "", gr.Column(visible=False), "", none, none, "", Drawn()]
+        return [
+            none,
+            note(texts.NO_RUNS),
+            off,
+            off,
+            off,
+            html.log(""),
+            "",
+            gr.Column(visible=False),
+            "",
+            none,
+            none,
+            "",
+            Drawn(),
+        ]
     listing = gr.Dropdown(choices=listed(runs), value=run.id)
     try:
         stamp, evaluation = results.get(run)
     except InputError as error:
-        return [listing, problem(error), *run_buttons(run), services.runs.log(run.id), *[gr.skip()] * 6, drawn]
+        return [
+            listing,
+            problem(error),
+            *run_buttons(run),
+            html.log(services.runs.log(run.id)),
+            *[gr.skip()] * 6,
+            drawn,
+        ]
     settled = run.is_over and (run.id, run.state) == (drawn.id, drawn.state)
     state = [gr.skip()] * 5
     if not settled:
         card = html_evaluate.run_card(run, services.runs.progress(run.id))
-        state = [card, *run_buttons(run), services.runs.log(run.id)]
+        state = [card, *run_buttons(run), html.log(services.runs.log(run.id))]
     fresh = (run.id, stamp) != (drawn.id, drawn.stamp)
     shown: list[Any] = [gr.skip()] * 5
     if fresh and evaluation is None:
@@ -125,7 +147,7 @@ def show_run(
             html_evaluate.table(evaluation.table()), gr.Column(visible=bool(evaluation.rows)),
             html_evaluate.tests(evaluation),
             gr.Dropdown(choices=list(evaluation.tasks), value=task),
-            gr.Dropdown(choices=list(evaluation.rows), value=variant),
+            gr.Dropdown(choices=named(list(evaluation.rows)), value=variant),
         ]  # fmt: skip
     asked = (task or "", variant or "")
     worst: Any = gr.skip()

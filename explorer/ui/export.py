@@ -32,10 +32,10 @@ def build_export(services: Services, chosen: gr.Dropdown) -> None:
         return
     with gr.Accordion(texts.EXPORT, open=False, elem_id="export"):
         panel(f"<p class='help'>{texts.EXPORT_HELP}</p>")
-        with gr.Row():
+        with gr.Row(elem_classes="beside"):
             weights = gr.Radio(WEIGHTS, value="merged", label="Weights", elem_id="export-weights", scale=3)
             save = gr.Button("↓ Export as zip", size="sm", scale=0, min_width=160, elem_id="export-zip")
-        with gr.Row():
+        with gr.Row(elem_classes="beside"):
             repository = gr.Textbox(
                 label="Repository on the hub", placeholder="owner/name", elem_id="export-repository", scale=2
             )

@@ -23,8 +23,8 @@ from ..run import Run
 from ..store import data_dir
 from ..variants import PUBLISHED, TRAINED_HERE, short_name
 from . import html, texts
-from .html import esc, note, problem
-from .parts import HIDDEN, panel, run_buttons
+from .html import SCROLLS, esc, note, problem
+from .parts import HIDDEN, command_box, panel, run_buttons
 from .services import Services
 from .sidebar import Sidebar, variant_choices, variant_colours
 from .training_form import TrainingWanted, estimate, flags, training_fields
@@ -81,22 +81,23 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             form = _form()
-            command = gr.Code(language="shell", label="The exact command", interactive=False, elem_id="train-command")
             with gr.Row():
                 start = gr.Button("Start", variant="primary", elem_id="train-start")
                 measure = gr.Button("Estimate time and memory", elem_id="train-estimate")
             said = panel(elem_id="train-said")
+            with gr.Accordion("The exact command", open=False):
+                command = command_box("train-command")
         with gr.Column(scale=3, min_width=320):
             watched = gr.Dropdown([], label="Run", elem_id="run-choice", filterable=False)
             state = panel(elem_id="run-state", value=note(texts.NO_RUNS))
             with gr.Row():
-                stop = gr.Button("Stop", size="sm", elem_id="run-stop")
-                resume = gr.Button("Resume", size="sm", elem_id="run-resume")
-                delete = gr.Button("Delete", size="sm", elem_id="run-delete")
-            curves = gr.Plot(show_label=False, elem_id="run-curves")
+                stop = gr.Button("Stop", size="sm", scale=0, min_width=90, interactive=False, elem_id="run-stop")
+                resume = gr.Button("Resume", size="sm", scale=0, min_width=90, interactive=False, elem_id="run-resume")
+                delete = gr.Button("Delete", size="sm", scale=0, min_width=90, interactive=False, elem_id="run-delete")
+            curves = gr.Plot(show_label=False, elem_id="run-curves", visible=False)
             drift = gr.Plot(show_label=False, elem_id="run-drift", visible=False)
             with gr.Accordion("Log", open=False):
-                log = gr.Code(language=None, show_label=False, interactive=False, max_lines=18, elem_id="run-log")
+                log = panel(html.log(""), elem_id="run-log")
             compare = gr.Button("Compare before and after with the query of Compare", elem_id="before-after")
             after = panel(elem_id="before-after-result")
     overlay = _overlay(services)
@@ -241,7 +242,8 @@ def show_run(services: Services, chosen: str | None, drawn: Drawn) -> tuple[Any,
     if run is None:
         off = gr.Button(interactive=False)
         empty = gr.Dropdown(choices=[], value=None)
-        return empty, note(texts.NO_RUNS), off, off, off, gr.skip(), gr.skip(), "", drawn, gr.Dropdown(choices=[])
+        none = gr.Plot(visible=False)
+        return empty, note(texts.NO_RUNS), off, off, off, none, none, html.log(""), drawn, gr.Dropdown(choices=[])
     if run.is_over and (run.id, run.state) == (drawn.id, drawn.state):
         listing = gr.Dropdown(choices=choices, value=run.id)
         return listing, *[gr.skip()] * 7, drawn, gr.Dropdown(choices=choices)
@@ -251,14 +253,14 @@ def show_run(services: Services, chosen: str | None, drawn: Drawn) -> tuple[Any,
     figure: Any = gr.skip()
     drift: Any = gr.skip()
     if due:
-        figure = training_curves({run.title: steps})
+        figure = gr.Plot(value=training_curves({run.title: steps}), visible=True)
         weights = [r for r in steps if r.get("layer_weights")]
         drift = gr.Plot(value=layer_drift(weights, run.title), visible=True) if weights else gr.Plot(visible=False)
         drawn = drawn._replace(id=run.id, when=time.monotonic(), steps=len(steps))
     drawn = drawn._replace(state=run.state)
     return (
         gr.Dropdown(choices=choices, value=run.id), state_card(run, steps),
-        *run_buttons(run), figure, drift, services.runs.log(run.id), drawn,
+        *run_buttons(run), figure, drift, html.log(services.runs.log(run.id)), drawn,
         gr.Dropdown(choices=choices),
     )  # fmt: skip
 
@@ -349,4 +351,4 @@ def differences_table(runs: Sequence[Run]) -> str:
     for name in differing:
         cells = "".join(f"<td>{esc(o.get(name, 'default'))}</td>" for o in options)
         rows += f'<tr><th scope="row">{esc(name)}</th>{cells}</tr>'
-    return f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll" {SCROLLS}><table><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'

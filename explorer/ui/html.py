@@ -10,6 +10,7 @@ from ..comparison import Comparison, ManyQueries
 from ..corpora import Corpus
 from ..measures import METRICS, Agreement, QueryScores, interval
 from ..retrieval import Hit
+from ..study.report import SCROLLS
 from ..styles import label, style
 from . import texts
 
@@ -20,6 +21,11 @@ BRACES = str.maketrans({"{": "&#123;", "}": "&#125;", "$": "&#36;", "`": "&#96;"
 def esc(text: object) -> str:
     """Text that is shown as text, in an element or an attribute, whatever it holds."""
     return html.escape(str(text), quote=True).translate(BRACES)
+
+
+def breakable(text: str) -> str:
+    """Escaped text that may go on in the next line after a dot or an underscore, as names in code do."""
+    return esc(text).replace(".", ".<wbr>").replace("_", "_<wbr>")
 
 
 def chip(name: str, shown: str | None = None) -> str:
@@ -40,6 +46,11 @@ def problem(error: Exception) -> str:
     """An error as a sentence, where the user looks."""
     text = str(error)
     return note(f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}", "error")
+
+
+def log(text: str) -> str:
+    """What a run wrote, as it stands there."""
+    return f'<pre class="log" {SCROLLS}>{esc(text)}</pre>' if text else f'<p class="help">{texts.NO_LOG}</p>'
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -148,11 +159,11 @@ def _hit(hit: Hit, corpus: Corpus, share: float, shifts: Mapping[str, int | None
     return (
         f'<li class="hit" data-doc="{esc(hit.id)}" tabindex="0">'
         f'<div class="line"><span class="rank">{hit.rank}</span>'
-        f'<span class="title" title="{esc(hit.id)}">{esc(title[:160])}</span>{_shift(hit, shifts)}'
-        f'<span class="score">{number(hit.score)}</span></div>'
-        f'<div class="bar"><i style="width:{100 * max(0.0, min(1.0, share)):.1f}%"></i></div>'
+        f'<span class="title" title="{esc(hit.id)}">{breakable(title[:160])}</span></div>'
+        f'<div class="line"><div class="bar"><i style="width:{100 * max(0.0, min(1.0, share)):.1f}%"></i></div>'
+        f'{_shift(hit, shifts)}<span class="score">{number(hit.score)}</span></div>'
         f"<details><summary>{esc(snippet[:110])}{'…' if len(snippet) > 110 else ''}</summary>"
-        f'<div class="text">{esc(document.text[:4000])}</div><div class="meta">{esc(hit.id)}{extra}</div></details>'
+        f'<div class="text" {SCROLLS}>{esc(document.text[:4000])}</div><div class="meta">{esc(hit.id)}{extra}</div></details>'
         f'<div class="judge">{explain}{_judge(hit.id, 1, grade)}{_judge(hit.id, 0, grade)}</div></li>'
     )
 
@@ -181,23 +192,26 @@ def _judge(document: str, grade: int, current: int | None) -> str:
 def _pending(name: str, state: Pending, options: ViewOptions) -> str:
     head = _head(name, options)
     if state.failed:
-        return f'<section class="column">{head}{note(state.message, "error")}</section>'
+        return f'<section class="column">{head}<div>{note(state.message, "error")}</div></section>'
     rows = '<li class="hit ghost"><div></div><div></div></li>' * 5
-    bar = f'<div class="progress" role="progressbar" aria-valuenow="{state.share * 100:.0f}"><i style="width:{state.share * 100:.1f}%"></i></div>'
-    return f'<section class="column" aria-busy="true">{head}<p class="px-busy">{esc(state.message)}</p>{bar}<ol>{rows}</ol></section>'
+    bar = f'<div class="progress" role="progressbar" aria-label="progress" aria-valuenow="{state.share * 100:.0f}"><i style="width:{state.share * 100:.1f}%"></i></div>'
+    return f'<section class="column" aria-busy="true">{head}<div><p class="px-busy">{esc(state.message)}</p>{bar}<ol>{rows}</ol></div></section>'
 
 
 def agreement(matrix: Agreement, blind: Mapping[str, str]) -> str:
     """Both agreement measures of every pair: overlap above the diagonal, RBO below."""
     if len(matrix.names) < 2:
         return note("Choose a second variant in the sidebar to see how much two of them agree.")
-    head = "".join(f"<th scope='col' class='narrow'>{chip(n, blind.get(n))}</th>" for n in matrix.names)
+    head = "".join(
+        f"<th scope='col' class='symbol' title='{esc(blind.get(n) or n)}'>{chip(n, blind.get(n))}</th>"
+        for n in matrix.names
+    )
     rows = ""
     for i, name in enumerate(matrix.names):
         cells = "".join(_cell(matrix, i, j) for j in range(len(matrix.names)))
         rows += f"<tr><th scope='row'>{chip(name, blind.get(name))}</th>{cells}</tr>"
     return (
-        f'<div class="scroll"><table class="matrix"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f'<div class="scroll" {SCROLLS}><table class="matrix"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         f'<p class="help"><b>Above the diagonal: overlap@{matrix.k}.</b> {esc(texts.METRIC_HELP["overlap"])} '
         f"<b>Below: RBO.</b> {esc(texts.METRIC_HELP['RBO'])}</p>"
     )
@@ -225,7 +239,7 @@ def quality_table(many: ManyQueries, reference: str) -> str:
         rows += f'<tr><th scope="row">{chip(name)}</th>{cells}{_against(differences.get(name), name == reference)}</tr>'
     help_ = " ".join(f"<b>{m}.</b> {esc(texts.METRIC_HELP[m])}" for m in METRICS)
     return (
-        f'<div class="scroll"><table class="quality"><thead><tr><th scope="col">variant</th>{head}'
+        f'<div class="scroll" {SCROLLS}><table class="quality"><thead><tr><th scope="col">variant</th>{head}'
         f'<th scope="col">nDCG minus {esc(label(reference))}</th><th scope="col">wins / ties / losses</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
         f'<p class="help">{_made_with(many)} {n} judged {"query" if n == 1 else "queries"}; ± is half the 95 % bootstrap interval over queries. {help_}</p>'
@@ -263,7 +277,7 @@ def _against(difference, is_reference: bool) -> str:
 def queries_table(many: ManyQueries, limit: int = 300) -> str:
     """Queries by how much the variants disagree; a click opens one."""
     names = list(many.results)
-    head = "".join(f'<th scope="col">{chip(name)}</th>' for name in names)
+    head = "".join(f'<th scope="col" class="narrow">{chip(name)}</th>' for name in names)
     rows = ""
     for query, value in list(many.disagreements.items())[:limit]:
         cells = "".join(f"<td>{_query_cell(many, name, query)}</td>" for name in names)
@@ -274,7 +288,7 @@ def queries_table(many: ManyQueries, limit: int = 300) -> str:
     shown = f" The first {limit} are shown." if len(many.disagreements) > limit else ""
     what = f"nDCG@{many.k}" if many.quality else "first hit"
     return (
-        f'<div class="scroll tall"><table class="queries"><thead><tr><th scope="col">disagreement</th><th scope="col">query '
+        f'<div class="scroll tall" {SCROLLS}><table class="queries"><thead><tr><th scope="col">disagreement</th><th scope="col">query '
         f"({len(many.queries)})</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
         f'<p class="help">{_made_with(many)} Disagreement is 1 − mean RBO over all pairs of variants. Cells: {what}.{shown}</p>'
     )

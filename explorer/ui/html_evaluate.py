@@ -12,7 +12,7 @@ from ..evaluation.tasks import Task
 from ..run import Run
 from ..significance import Test, win_tie_loss
 from . import texts_evaluate as texts
-from .html import chip, esc, note, number
+from .html import SCROLLS, chip, esc, note, number
 
 SHOWN_DOCUMENTS = 3
 WORD_BEGINS = re.compile(r"(?<=\w{3})(?=[A-Z][a-z])")
@@ -57,7 +57,7 @@ def table(found: Table) -> str:
     which = "All tasks" if len(unlike) == len(columns) else ", ".join(unlike)
     return (
         f"{note(f'{which}: {texts.NOT_COMPARABLE}') if unlike else ''}"
-        f'<div class="scroll"><table class="scores"><thead>{_heads(columns, averaged)}</thead>'
+        f'<div class="scroll" {SCROLLS}><table class="scores"><thead>{_heads(columns, averaged)}</thead>'
         f"<tbody>{rows}</tbody></table></div>{_below(found)}"
     )
 
@@ -188,7 +188,7 @@ def _counted(counts: Mapping[str, Mapping[str, int]], tasks: int) -> str:
         for name, of in sorted(counts.items(), key=lambda item: (-item[1]["wins"], item[1]["losses"]))
     )
     return (
-        '<div class="scroll"><table class="counts"><thead><tr><th scope="col">against the others, task by task</th>'
+        f'<div class="scroll" {SCROLLS}><table class="counts"><thead><tr><th scope="col">against the others, task by task</th>'
         '<th scope="col">better</th><th scope="col">not told apart</th><th scope="col">worse</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -198,7 +198,7 @@ def _tests(tests: Sequence[Test]) -> str:
     heads = ("comparison", "difference", "p", "p after Holm", "effect", "wins / ties / losses")
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
     rows = "".join(_test(test) for test in tests)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll" {SCROLLS}><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _test(test: Test) -> str:
@@ -249,7 +249,7 @@ def worst(rows: Sequence[Mapping[str, Any]], task: Task, variant: str, examples:
     head = "".join(f'<th scope="col"{c}>{text}</th>' for text, c in heads)
     body = "".join(line(row) for row in rows)
     return (
-        f'<div class="scroll"><table class="worst"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="scroll" {SCROLLS}><table class="worst"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         f'<p class="help">{esc(task.name)} with {esc(variant)}, worst first.</p>'
     )
 

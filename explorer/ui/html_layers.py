@@ -12,7 +12,7 @@ from ..layers.probe import METRIC
 from ..layers.reading import NOT_EXPLANATION, Reading, Weights
 from ..layers.trace import Step
 from ..layers.words import Word
-from .html import chip, esc, note, number
+from .html import SCROLLS, chip, esc, note, number
 
 STRONGEST = 6
 """Words named with their weights below the text."""
@@ -77,7 +77,7 @@ def steps_table(steps: Sequence[Step]) -> str:
             f"<td>{shape}</td><td>{_norms(step)}</td></tr>"
         )
     return (
-        '<div class="scroll"><table class="steps"><thead><tr><th scope="col">step</th><th scope="col">formula</th>'
+        f'<div class="scroll" {SCROLLS}><table class="steps"><thead><tr><th scope="col">step</th><th scope="col">formula</th>'
         f'<th scope="col">shape</th><th scope="col">length (norm)</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
 
@@ -140,7 +140,7 @@ def predicts(report: AblationReport) -> str:
     return (
         f"<h3>Do weights predict the effect?</h3><p>{_told('what removing a layer costs', report.predicts_removed)} "
         f"{_told('how good a layer is alone', report.predicts_alone)}</p>"
-        f'<div class="scroll"><table><thead><tr><th scope="col">{chip(report.variant)}</th><th scope="col">mean weight</th>'
+        f'<div class="scroll" {SCROLLS}><table><thead><tr><th scope="col">{chip(report.variant)}</th><th scope="col">mean weight</th>'
         f'<th scope="col">{metric} without it</th><th scope="col">change</th><th scope="col">cosine</th>'
         f'<th scope="col">{metric} alone</th><th scope="col">cosine</th></tr></thead><tbody>{rows}</tbody></table></div>'
         f'<p class="help">{report.documents:,} documents of {esc(report.corpus)}, {report.intact.n} judged queries, '

@@ -10,7 +10,7 @@ from ..lessons.reproduce import claim_of
 from ..study.report import VERDICT_SIGNS
 from ..study.results import ClaimCard
 from . import texts_learn as texts
-from .html import esc, note
+from .html import SCROLLS, esc, note
 
 
 def story(lesson: Lesson, number: int, count: int) -> str:
@@ -59,7 +59,7 @@ def table(finding: Finding) -> str:
         f'<tr><th scope="row">{esc(row[0])}</th>{"".join(f"<td>{esc(cell)}</td>" for cell in row[1:])}</tr>'
         for row in finding.rows
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll" {SCROLLS}><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def glossary(wanted: str) -> str:

@@ -9,7 +9,7 @@ from ..run import Run
 from ..study import words
 from ..study.report import sections
 from ..study.results import RunInfo, Study
-from .html import BRACES, chip, esc, note
+from .html import BRACES, SCROLLS, chip, esc, note
 
 SIGNS = {"waiting": "○", "begun": "◔", "trained": "◑", "evaluated": "●"}
 
@@ -71,7 +71,7 @@ def runs_table(study: Study) -> str:
         if not any(cells):
             cells = [there.get((name, None)), *[None] * (len(seeds) - 1)]
         rows += f'<tr><th scope="row">{chip(name)}</th>{"".join(map(_run_cell, cells))}</tr>'
-    return f'<div class="scroll"><table class="runs"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    return f'<div class="scroll" {SCROLLS}><table class="runs"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _run_cell(run: RunInfo | None) -> str:

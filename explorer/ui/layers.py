@@ -18,14 +18,14 @@ from ..errors import InputError
 from ..figures import layers as figures
 from ..figures.base import plain
 from ..layers.reading import NOT_EXPLANATION, Reading, Weights, difference
-from ..styles import label
+from ..styles import label, style
 from . import download_buttons, html_layers, texts
 from .html import note, problem
 from .layers_many import build_many_texts
 from .layers_test import build_test
 from .parts import HIDDEN, panel
 from .services import Services, readable
-from .sidebar import Sidebar
+from .sidebar import Sidebar, named
 
 KINDS = ["query", "document"]
 NO_VARIANT = "none"
@@ -70,8 +70,10 @@ def build_layers(services: Services, sidebar: Sidebar, query: gr.Textbox, opened
     panel(f"<h2>{texts.LAYERS}</h2><p class='help'>{texts.LAYERS_HELP}</p>")
     names = readable(services)
     with gr.Row():
-        variant = gr.Dropdown(names, value=None, label="Variant", elem_id="layers-variant")
-        versus = gr.Dropdown([NO_VARIANT, *names], value=NO_VARIANT, label="minus variant", elem_id="layers-versus")
+        variant = gr.Dropdown(named(names), value=None, label="Variant", elem_id="layers-variant")
+        versus = gr.Dropdown(
+            [NO_VARIANT, *named(names)], value=NO_VARIANT, label="Minus variant (optional)", elem_id="layers-versus"
+        )
     with gr.Row():
         with gr.Column(min_width=280):
             text = gr.Textbox(label="Text A", lines=2, max_lines=8, elem_id="text-a", placeholder="a text to read")
@@ -81,7 +83,7 @@ def build_layers(services: Services, sidebar: Sidebar, query: gr.Textbox, opened
             other_kind = gr.Radio(KINDS, value="document", show_label=False, container=False, elem_id="kind-b")
     with gr.Row():
         go = gr.Button("Read", variant="primary", scale=0, min_width=110, elem_id="read")
-        take = gr.Button("Take Compare’s query and its first hit", scale=0, min_width=320, elem_id="take-query")
+        take = gr.Button("Take Compare’s query and its first hit", scale=0, min_width=340, elem_id="take-query")
     shown, head, group = _draw_reading()
     document, test = build_test(services, sidebar, variant, query)
     build_many_texts(services, sidebar, variant, versus, opened)
@@ -151,7 +153,7 @@ def _draw_reading() -> tuple[_Shown, gr.Dropdown, gr.Dropdown]:
         with gr.Row():
             matrix, drift = gr.Plot(show_label=False, min_width=320), gr.Plot(show_label=False, min_width=320)
         matrix_told = panel()
-    buttons = download_buttons.draw("layers", ("Figures (HTML, SVG inside)", "Numbers (JSON)", "Weights (CSV)"))
+    buttons = download_buttons.draw("layers", ("Figures (HTML)", "Numbers (JSON)", "Weights (CSV)"))
     shown = [said, *words, bars, *heads, *latents, *added, told, differing, steps, matrix, drift, matrix_told]
     return _Shown(shown, buttons), head, group
 
@@ -161,8 +163,8 @@ def variant_choices(services: Services, chosen: str | None, minus: str, active: 
     names = readable(services)
     wanted = [name for name in names if name in active] or names
     return [
-        gr.Dropdown(choices=names, value=chosen if chosen in names else next(iter(wanted), None)),
-        gr.Dropdown(choices=[NO_VARIANT, *names], value=minus if minus in names else NO_VARIANT),
+        gr.Dropdown(choices=named(names), value=chosen if chosen in names else next(iter(wanted), None)),
+        gr.Dropdown(choices=[NO_VARIANT, *named(names)], value=minus if minus in names else NO_VARIANT),
     ]
 
 
@@ -243,7 +245,7 @@ class _Figures:
 def _figures(services: Services, asked: AskedReading, found: list[Reading], versus: Reading | None) -> _Figures:
     from ..figures.training import layer_drift
 
-    name, settings = label(asked.variant), asked.settings
+    name, settings, colour = label(asked.variant), asked.settings, style(asked.variant).colour
     first = found[0]
     weights = [of_head(r.layers, asked.head) for r in found]
     kinds = (asked.kind, asked.other_kind)
@@ -252,10 +254,10 @@ def _figures(services: Services, asked: AskedReading, found: list[Reading], vers
     drift = [{"step": r["step"], "layer_weights": r["weights"]} for r in recorded]
     matrix = first.matrix
     return _Figures(
-        figures.weight_bars(means, "Weight of each layer", settings),
+        figures.weight_bars(means, "Weight of each layer", settings, colour),
         _heads(asked, found),
         _latents(asked, weights) if first.layers.learned else [],
-        [figures.contribution_bars(r, f"What arrives from text {n}", settings)
+        [figures.contribution_bars(r, f"What arrives from text {n}", settings, colour)
          for n, r in zip("AB", found, strict=False) if r.contributions],
         _difference(asked, found, versus),
         figures.layer_matrix_heatmap(matrix, "Cosine between the rows of E", settings) if matrix else None,

@@ -14,7 +14,7 @@ from ..figures import layers as figures
 from ..layers.lab import StageProgress
 from ..layers.samples import WeightSample, contrast
 from ..store import Cancel
-from ..styles import label
+from ..styles import label, style
 from . import html_layers, texts
 from .html import note, problem
 from .layers_test import for_visitor, made
@@ -31,7 +31,7 @@ def build_many_texts(
 ) -> None:
     """Draw the section and wire it; `versus` is the variant to subtract, of the same group of texts."""
     panel(f"<h3>{texts.MANY_TEXTS}</h3><p class='help'>{texts.MANY_TEXTS_HELP}</p>")
-    with gr.Row():
+    with gr.Row(elem_classes="beside"):
         first = gr.Dropdown([ALL], value=ALL, label="Group A", elem_id="group-a")
         second = gr.Dropdown([QUERIES, ALL], value=QUERIES, label="Group B", elem_id="group-b")
         go = gr.Button("Read them", variant="primary", scale=0, min_width=120, elem_id="read-many")
@@ -94,9 +94,10 @@ def show_many_texts(
                 title = f"{a.name} minus {b.name}, 95 % intervals"
                 differing = gr.Plot(value=figures.contrast_bars(contrast(a, b), title, settings), visible=True)
             shown = [a] if not two_variants and first == second else [a, b]
+            colours = [style(v).colour for v in (variant, versus if two_variants else variant)]
             yield [
                 note(a.sentence),
-                gr.Plot(value=figures.weight_boxes(shown, what, settings), visible=True),
+                gr.Plot(value=figures.weight_boxes(shown, what, settings, colours), visible=True),
                 differing,
             ]
     except (InputError, Cancelled) as error:

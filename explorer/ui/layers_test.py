@@ -27,12 +27,12 @@ def build_test(
 ) -> tuple[gr.Textbox, dict[str, Any]]:
     """Draw the sections and wire them. Returns the box of the document in question, and the event that explains it."""
     panel(f"<h2 id='layers-test'>{texts.TEST}</h2><p class='help'>{texts.TEST_HELP}</p>")
-    with gr.Row():
+    with gr.Row(elem_classes="beside"):
         switches = gr.CheckboxGroup([], label="Layers that are on", elem_id="switches")
         stop = gr.Button("Stop", scale=0, min_width=70, elem_id="layers-stop")
-    status, ranking = panel(elem_id="switch-status"), panel(elem_id="switched", min_height=120)
+    status, ranking = panel(elem_id="switch-status"), panel(note(texts.SWITCH), elem_id="switched")
     panel(f"<h3>{texts.WHY}</h3><p class='help'>{texts.WHY_HELP}</p>")
-    with gr.Row():
+    with gr.Row(elem_classes="beside"):
         document = gr.Textbox(label="Document (its id)", elem_id="why-document", placeholder="shutil.rmtree")
         why = gr.Button("Why here?", scale=0, min_width=120, elem_id="why")
     why_status = panel(elem_id="why-status")
@@ -40,9 +40,9 @@ def build_test(
     panel(f"<h3>{texts.WORTH}</h3><p class='help'>{texts.WORTH_HELP}</p>")
     with gr.Row():
         ablate = gr.Button(
-            "Every layer removed, and alone", variant="primary", scale=0, min_width=260, elem_id="ablate"
+            "Every layer removed, and alone", variant="primary", scale=0, min_width=300, elem_id="ablate"
         )
-        probe = gr.Button("Every layer’s own vector, active variants", scale=0, min_width=300, elem_id="probe")
+        probe = gr.Button("Every layer’s own vector, active variants", scale=0, min_width=360, elem_id="probe")
     worth_status = panel(elem_id="worth-status")
     ablation_figure = gr.Plot(show_label=False, elem_id="ablation-figure", visible=False)
     told = panel(elem_id="ablation-told")

@@ -21,6 +21,13 @@ def panel(value: str = "", **options: Any) -> gr.HTML:
     return gr.HTML(value, elem_classes=["px"], apply_default_css=False, **({"js_on_load": None} | options))
 
 
+def command_box(elem_id: str) -> gr.Code:
+    """The command line that does the same, to be copied."""
+    return gr.Code(
+        language="shell", show_label=False, interactive=False, wrap_lines=True, lines=1, buttons=["copy"], elem_id=elem_id,
+    )  # fmt: skip
+
+
 def run_buttons(run: Run) -> list[Any]:
     """Updates of the buttons Stop, Resume and Delete of a background run."""
     return [

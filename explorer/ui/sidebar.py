@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,12 @@ class Sidebar:
 
 def variant_choices(services: Services) -> list[tuple[str, str]]:
     """(symbol and short name, full name) of everything on the shelf."""
-    return [(f"{style(v.name).symbol} {label(v.name)}", v.name) for v in services.shelf.variants]
+    return named([v.name for v in services.shelf.variants])
+
+
+def named(names: Sequence[str]) -> list[tuple[str, str]]:
+    """(symbol and short name, full name): a variant is called the same in every list."""
+    return [(f"{style(name).symbol} {label(name)}", name) for name in names]
 
 
 def variant_colours(services: Services) -> str:

@@ -15,11 +15,11 @@ from ..errors import InputError
 from ..evaluation.builtin import BUILT_IN
 from ..study.results import STUDY
 from ..variants import BM25, PUBLISHED
-from . import download_buttons
+from . import download_buttons, html
 from . import texts_study as texts
 from .closed import closed_note
 from .html import note, problem
-from .parts import HIDDEN, panel
+from .parts import HIDDEN, command_box, panel
 from .services import Services
 from .sidebar import Sidebar, variant_choices, variant_colours
 from .study_form import described, estimated, start_run, wanted_of
@@ -44,7 +44,7 @@ def build_study(services: Services, sidebar: Sidebar, opened: Any) -> gr.Timer:
         measure = gr.Button(texts.ESTIMATE, scale=0, min_width=200, elem_id="study-measure")
     wrong, told, said = (panel(elem_id=f"study-{name}") for name in ("wrong", "estimate", "said"))
     with gr.Accordion("The exact command", open=False):
-        command = gr.Code(language="shell", show_label=False, interactive=False, elem_id="study-command")
+        command = command_box("study-command")
     inputs = list(form.values())
     gr.on(
         [opened, *(c.change for c in inputs)],
@@ -78,11 +78,11 @@ def _view(services: Services) -> dict[str, Any]:
     state = panel(said, elem_id="study-state")
     with gr.Column(visible=False) as running:
         with gr.Row():
-            stop = gr.Button("Stop", size="sm", scale=0, min_width=110, elem_id="study-stop")
-            resume = gr.Button("Resume", size="sm", scale=0, min_width=110, elem_id="study-resume")
-            delete = gr.Button("Delete", size="sm", scale=0, min_width=110, elem_id="study-delete")
+            stop = gr.Button("Stop", size="sm", scale=0, min_width=90, elem_id="study-stop")
+            resume = gr.Button("Resume", size="sm", scale=0, min_width=90, elem_id="study-resume")
+            delete = gr.Button("Delete", size="sm", scale=0, min_width=90, elem_id="study-delete")
         with gr.Accordion("Log", open=False):
-            log = gr.Code(language=None, show_label=False, interactive=False, max_lines=18, elem_id="study-log")
+            log = panel(html.log(""), elem_id="study-log")
     report = panel(written, elem_id="study-report")
     with gr.Column(visible=bool(written)) as more:
         buttons = download_buttons.draw("study", ("Report (HTML)", "Report (Markdown)", "All numbers (JSON)"))

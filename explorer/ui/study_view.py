@@ -16,7 +16,7 @@ from ..run import Run
 from ..store import data_dir
 from ..study.results import STUDY, Study
 from ..variants import short_name
-from . import download_buttons, html_study
+from . import download_buttons, html, html_study
 from . import texts_study as texts
 from .html import note, problem
 from .parts import run_buttons
@@ -126,7 +126,7 @@ def show_study(services: Services, chosen: str | None, drawn: Drawn) -> list[Any
         state = [note(texts.SHIPPED if study.shipped else texts.FOUND), hidden, *[gr.skip()] * 3, ""]
     elif run is not None and not (run.is_over and now[:3] == drawn[:3]):
         card = html_study.run_card(run, services.runs.progress(run.id))
-        state = [card, gr.Column(visible=True), *run_buttons(run), services.runs.log(run.id)]
+        state = [card, gr.Column(visible=True), *run_buttons(run), html.log(services.runs.log(run.id))]
     if (now.folder, now.stamp) == (drawn.folder, drawn.stamp):
         return [listing, *state, gr.skip(), gr.skip(), gr.skip(), now]
     if not stamp:

@@ -10,8 +10,8 @@ LEAD = (
 
 COMPARE = "Which design finds it?"
 COMPARE_HELP = (
-    "Type what you are looking for. Every active variant ranks the same documents; hover a hit, or click it, to find "
-    "it in the other columns."
+    "Type what you are looking for. Every active variant ranks the same documents; choose a hit to find it in the "
+    "other columns."
 )
 EXAMPLES = {
     "python-stdlib": (
@@ -74,7 +74,8 @@ FINETUNE_HELP = (
     "Trains a LoRA adapter and the pooler of one design on pairs of texts that belong together. Runs go on when this "
     "page is closed, one at a time."
 )
-NO_RUNS = "No runs yet. Choose a design and data on the left, and start."
+NO_RUNS = "No runs yet. Choose a design and data, and start."
+NO_LOG = "Nothing has been written yet."
 BACKBONE_INFO = "a hub id or a folder; the first is embedded and needs no network"
 BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here"
 TRAIN_FILES = "Your pairs (columns query, positive)"
@@ -98,6 +99,7 @@ TEST_HELP = (
     "A layer that is off is masked in the query and in all documents, and the weights of the others are renormalised. "
     "The ranking is that of Compare’s query: its best 100 documents, ordered anew."
 )
+SWITCH = "All layers are on. Untick one to see the vector move and the ranking change."
 WHY = "Why is this document here?"
 WHY_HELP = (
     "Layer by layer: score and rank of one document when that layer is switched off. From a hit in Compare, “why here?” "
@@ -118,5 +120,5 @@ MATRIX = "The trained layer matrix E"
 DRIFT = "How the weights drifted in training"
 CONTRIBUTION = (
     "Contribution: the length of what a layer adds to the attention output, through W_o (Kobayashi et al. 2020), as a "
-    "share. Along the output: the same, projected on the output; below zero it works against it."
+    "share. Along output: the same, projected on the output; below zero it works against it."
 )

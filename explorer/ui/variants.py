@@ -15,10 +15,10 @@ from ..variants import Variant
 from . import texts
 from .closed import closed_note, shown_if
 from .export import build_export
-from .html import chip, esc, mib, note, number, problem
+from .html import SCROLLS, chip, esc, mib, note, number, problem
 from .parts import panel
 from .services import Services
-from .sidebar import Sidebar, machine_line, variant_choices, variant_colours
+from .sidebar import Sidebar, machine_line, named, variant_choices, variant_colours
 
 
 def cards(services: Services) -> str:
@@ -94,7 +94,7 @@ def sanity(services: Services, names: Sequence[str]) -> str:
     if not rows:
         return note("Choose at least one variant with vectors in the sidebar.")
     return (
-        '<div class="scroll"><table><thead><tr><th scope="col">variant</th><th scope="col">partner first</th>'
+        f'<div class="scroll" {SCROLLS}><table><thead><tr><th scope="col">variant</th><th scope="col">partner first</th>'
         '<th scope="col">cosine to partner</th><th scope="col">to others</th><th scope="col">not so</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
@@ -103,7 +103,7 @@ def sanity(services: Services, names: Sequence[str]) -> str:
 def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
     """Draw the tab and wire it; returns the shelf's cards, which the page fills when it loads."""
     panel(f"<h2>{texts.VARIANTS}</h2><p class='help'>{texts.VARIANTS_HELP}</p>")
-    with gr.Row():
+    with gr.Row(elem_classes="beside"):
         chosen = gr.Dropdown(_names(services), label="Variant", elem_id="variant-choice", scale=3)
         load = gr.Button("Load", size="sm", scale=0, min_width=90, elem_id="load")
         unload = gr.Button(
@@ -115,7 +115,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         closed_note(services.policy, "hub")
     with gr.Accordion("Add a backbone or a sentence-transformers model", open=False, elem_id="add-model", **hub):
         panel(f"<p class='help'>{texts.ADD_HELP}</p>")
-        with gr.Row():
+        with gr.Row(elem_classes="beside"):
             model = gr.Textbox(label="Hub id or folder", scale=3, elem_id="model-id")
             as_backbone = gr.Button("Add as backbone", size="sm", scale=0, min_width=140)
             as_contender = gr.Button("Add as contender", size="sm", scale=0, min_width=140, elem_id="add-contender")
@@ -201,8 +201,8 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
     return shelf
 
 
-def _names(services: Services) -> list[str]:
-    return [v.name for v in services.shelf.variants if v.source != "lexical"]
+def _names(services: Services) -> list[tuple[str, str]]:
+    return named([v.name for v in services.shelf.variants if v.source != "lexical"])
 
 
 def _given(name: str) -> str:

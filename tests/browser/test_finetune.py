@@ -40,8 +40,9 @@ def test_a_fine_tune_outlives_its_page(app, browser, page, pairs):
     page.wait_for_function("document.querySelector('#corpus input').value === 'pasted'", timeout=SOON)
 
     page.get_by_role("tab", name="Fine-tune").click()
+    page.get_by_role("button", name="The exact command").click()
     page.wait_for_function(
-        "document.querySelector('#train-command').innerText.includes('builtin:docstrings')", timeout=SOON
+        "document.querySelector('#train-command')?.innerText.includes('builtin:docstrings')", timeout=SOON
     )
     page.locator("#train-builtin input").uncheck()
     page.wait_for_function(

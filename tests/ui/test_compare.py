@@ -30,7 +30,7 @@ def test_a_search_ends_with_columns_agreement_figure_and_code(services):
     *_, columns, last = shown(services)
     assert 'data-doc="1"' in columns[1]
     assert "Library().open('mine')" in last[4]
-    assert last[3].layout.annotations[0].text.startswith("corpus mine")
+    assert "bm25<br>corpus mine" in last[3].layout.annotations[0].text
 
 
 @pytest.mark.parametrize(

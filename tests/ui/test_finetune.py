@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 
+import plotly.io
 import pytest
 
 from explorer.jobs import Runs
@@ -112,7 +113,7 @@ def test_a_run_is_started_followed_and_deleted(services):
     assert "step 2 of 2, loss 0.500" in card
     assert "held-out ndcg@10 .500" in card
     assert (stop.interactive, resume.interactive, delete.interactive) == (False, False, True)
-    assert list(figure.data[0].y) == [1.0, 0.5]
+    assert list(plotly.io.from_json(figure.value["plot"]).data[0].y) == [1.0, 0.5]
     assert drift.visible
     assert "has made no variant" in finetune.before_and_after(services, run.id, "python-stdlib", "x")[0]
     finetune.run_action(services, "delete", run.id)
