@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import warnings
 
 import faiss
 import numpy as np
@@ -96,6 +97,23 @@ def test_pca_is_scikit_learns():
 def test_pca_of_few_documents_is_finite(n):
     assert layout.pca(spaces.vectors(n)).xy.shape == (n, 2)
     assert np.isfinite(layout.pca(spaces.vectors(n)).xy).all()
+
+
+def test_umap_is_umap_learns():
+    from umap import UMAP as Theirs
+
+    points = spaces.vectors(N)
+    scores, rows = neighbours.neighbours(DenseIndex(points), points, K)
+    start = layout.pca(points).xy
+    own = np.arange(N)[:, None]
+    near = np.hstack([own, rows]), np.hstack([np.zeros((N, 1), np.float32), 1 - scores])
+    theirs = Theirs(
+        n_neighbors=K + 1, n_epochs=500, metric="cosine", random_state=3, n_jobs=1, init=layout.spread(start, 3),
+        precomputed_knn=near, force_approximation_algorithm=True,
+    )  # fmt: skip
+    with warnings.catch_warnings(action="ignore"):
+        expected = theirs.fit_transform(start)
+    assert np.array_equal(layout.umap(scores, rows, start, 3), expected)
 
 
 def test_umap_repeats_and_tells_its_progress():

@@ -11,16 +11,12 @@ held in memory. Thread-safe.
 
 from __future__ import annotations
 
-import logging
-import threading
+import os
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -31,20 +27,15 @@ from ..errors import Cancelled, InputError
 from ..layers.lab import StageProgress
 from ..retrieval import APPROXIMATE_FROM, DenseIndex, Found
 from ..retrieval import Kind as IndexKind
-from ..store import Cancel, cache_dir, content_hash, whole_file
+from ..store import Cancel, content_hash
 from ..styles import label
 from . import layout, neighbours, quality, shading
+from .kept import FORMAT, Kept
 from .layout import Plane, Turn
-
-log = logging.getLogger(__name__)
 
 MOST_MAPS = 4
 """Maps that stand side by side."""
 MOST_NEIGHBOURS = 100
-HELD_BYTES = 256 * 2**20
-"""Neighbours, positions and numbers held in memory."""
-FORMAT = "map-1"
-"""Changes when what is stored changes, so that nothing stale is read."""
 
 Method = Literal["umap", "pca"]
 
@@ -109,9 +100,7 @@ class MapLab:
 
     def __init__(self, comparer: Comparer) -> None:
         self.comparer = comparer
-        self._held: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._guard = threading.Lock()
-        self._computing = threading.RLock()  # UMAP asks for neighbours
+        self.kept = Kept()
 
     # -- which variants
 
@@ -152,15 +141,17 @@ class MapLab:
         Exact; above 100,000 documents from a graph (HNSW), which may miss some.
         """
 
-        def compute() -> Found:
-            vectors = self.vectors(variant, corpus, progress, cancel)
+        def compute(report: StageProgress) -> Found:
+            vectors = self.vectors(variant, corpus, report, cancel)
             kind: IndexKind = "exact" if len(corpus) <= APPROXIMATE_FROM else "hnsw"
             index = self.comparer.index(variant, corpus, kind, None, cancel)
             assert isinstance(index, DenseIndex)
-            stage = _stage(f"neighbours with {label(variant)}", progress)
+            stage = partial(report, f"neighbours with {label(variant)}")
             return neighbours.neighbours(index, vectors, k, stage, cancel)
 
-        return self._stored(corpus, (*self._key(variant, corpus), "neighbours", k), compute, cancel)
+        key = (*self._key(variant, corpus), "neighbours", k)
+        scores, rows = self.kept.stored(key, compute, progress, cancel, corpus.vectors)
+        return scores, rows
 
     def nearest(self, variant: str, corpus: Corpus, document: str, k: int = 10) -> list[tuple[str, float]]:
         """The k nearest documents of one in the original space, as (id, cosine). Raises `InputError`."""
@@ -202,17 +193,15 @@ class MapLab:
         planes: dict[str, Plane] = {}
         for name in names:
             fit = partial(layout.pca, vectors[name], settings.seed)
-            planes[name] = self._kept((*self._key(name, corpus), "pca", settings.seed), fit)
+            planes[name] = self.kept.memory((*self._key(name, corpus), "pca", settings.seed), fit)
         flat = [name for name in names if layout.identical(vectors[name])]
         told = list(notes) + self._told(corpus, settings, flat)
         raw = {name: plane.xy for name, plane in planes.items()}
         arranged = settings.method == "umap" and len(corpus) >= layout.FEWEST and len(flat) < len(names)
         if arranged:
             layout.start_preparing()
-            first = next(name for name in names if name not in flat)
-            for name in names:
-                if name not in flat:
-                    raw[name] = self._umap(name, corpus, settings, first, planes[first].xy, progress, cancel)
+            spread = [name for name in names if name not in flat]
+            raw |= self._umaps(spread, corpus, settings, planes[spread[0]].xy, progress, cancel)
         turns = {name: layout.turn_onto(raw[name], raw[names[0]]) for name in names}
         key = content_hash(
             [FORMAT, corpus.name, repr(settings), *(part for n in names for part in self._key(n, corpus))]
@@ -225,7 +214,7 @@ class MapLab:
         if any(name not in self.comparer.shelf.loaded for name in names):
             return False
         keys = [self._umap_key(name, corpus, settings, names[0]) for name in names]
-        return all(key in self._held or self._path(corpus, key).is_file() for key in keys)
+        return all(self.kept.has(key, corpus.vectors) for key in keys)
 
     def _told(self, corpus: Corpus, settings: MapSettings, flat: Sequence[str]) -> list[str]:
         """What a reader must know of the picture."""
@@ -244,38 +233,45 @@ class MapLab:
             told.append(f"Above {APPROXIMATE_FROM:,} documents neighbours are found by an approximate index (HNSW).")
         return told
 
-    def _umap(
+    def _umaps(
         self,
-        name: str,
+        names: Sequence[str],
         corpus: Corpus,
         settings: MapSettings,
-        first: str,
         start: np.ndarray,
         progress: StageProgress | None,
         cancel: Cancel | None,
-    ) -> np.ndarray:
-        """UMAP positions that begin at the first variant's PCA."""
+    ) -> dict[str, np.ndarray]:
+        """UMAP positions by variant, begun at the first one's PCA; those not known yet are arranged side by side."""
+        keys = {name: self._umap_key(name, corpus, settings, names[0]) for name in names}
+        found = {name: self.kept.known(key, corpus.vectors) for name, key in keys.items()}
+        if None not in found.values():
+            return {name: arrays[0] for name, arrays in found.items() if arrays}
+        with self.kept.turn(progress, cancel) as report:
+            missing = [name for name in names if self.kept.known(keys[name], corpus.vectors) is None]
+            near = {name: self.neighbours(name, corpus, settings.neighbours, report, cancel) for name in missing}
+            self._prepared(report, cancel)
+            tell = _together(f"UMAP of {', '.join(map(label, missing))}, passes", len(missing), report)
 
-        def compute() -> tuple[np.ndarray]:
-            scores, rows = self.neighbours(name, corpus, settings.neighbours, progress, cancel)
-            self._prepared(progress, cancel)
-            stage = _stage(f"UMAP of {label(name)}, passes", progress)
-            return (layout.umap(scores, rows, start, settings.seed, stage, cancel),)
+            def arrange(name: str) -> None:
+                xy = layout.umap(*near[name], start, settings.seed, partial(tell, name), cancel)
+                self.kept.write(keys[name], (xy,), corpus.vectors)
 
-        return self._stored(corpus, self._umap_key(name, corpus, settings, first), compute, cancel)[0]
+            with ThreadPoolExecutor(os.cpu_count(), "umap") as pool:
+                list(pool.map(arrange, missing))
+        return self._umaps(names, corpus, settings, start, progress, cancel)
 
     def _umap_key(self, name: str, corpus: Corpus, settings: MapSettings, first: str) -> tuple[Any, ...]:
         begun = self._key(first, corpus)[0]
         return (*self._key(name, corpus), "umap", settings.neighbours, settings.seed, begun)
 
-    def _prepared(self, progress: StageProgress | None, cancel: Cancel | None) -> None:
+    def _prepared(self, report: StageProgress, cancel: Cancel | None) -> None:
         """Wait until UMAP is compiled, saying so."""
         thread = layout.start_preparing()
         while thread is not None and thread.is_alive():
             if cancel is not None and cancel.is_set():
                 raise Cancelled("stopped before the map was drawn")
-            if progress is not None:
-                progress(PREPARING, 0, 0)  # nobody knows how long compiling takes on a machine
+            report(PREPARING, 0, 0)  # nobody knows how long compiling takes on a machine
             thread.join(0.2)
 
     # -- numbers
@@ -296,7 +292,7 @@ class MapLab:
                 stage = _stage(f"measuring {label(name)}", progress)
                 return quality.measure(vectors, rows, space.positions[name], labels, settings.seed, stage, cancel)
 
-            found[name] = self._kept((space.key, name, named, "quality"), compute, cancel)
+            found[name] = self.kept.memory((space.key, name, named, "quality"), compute)
         return found
 
     def clusters(self, variant: str, corpus: Corpus, count: int = 12, seed: int = 0) -> np.ndarray:
@@ -313,7 +309,7 @@ class MapLab:
                 warnings.simplefilter("ignore")  # fewer distinct documents than clusters: then there are fewer
                 return model.fit_predict(vectors)
 
-        return self._kept((*self._key(variant, corpus), "clusters", count, seed), compute)
+        return self.kept.memory((*self._key(variant, corpus), "clusters", count, seed), compute)
 
     def stars(self, space: Space, query: str, k: int = 10) -> dict[str, Star]:
         """Where a query stands on each map, with its k best documents in the original space. Raises `InputError`.
@@ -342,77 +338,20 @@ class MapLab:
     def _key(self, variant: str, corpus: Corpus) -> tuple[str, str]:
         return self.comparer.shelf.load(variant).key("document"), corpus.content_hash
 
-    def _kept(self, key: tuple[Any, ...], compute: Callable[[], Any], cancel: Cancel | None = None) -> Any:
-        """From memory, or computed once."""
-        with self._guard:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
-        made = compute()
-        with self._guard:
-            self._held[key] = made
-            while len(self._held) > 1 and sum(map(_bytes, self._held.values())) > HELD_BYTES:
-                self._held.popitem(last=False)
-        return made
-
-    def _stored(
-        self, corpus: Corpus, key: tuple[Any, ...], compute: Callable[[], Any], cancel: Cancel | None
-    ) -> tuple[Any, ...]:
-        """From memory, from disk, or computed by one thread and written whole."""
-
-        def found() -> tuple[Any, ...]:
-            path = self._path(corpus, key)
-            with self._turn(cancel):
-                stored = _read(path)
-                if stored is not None:
-                    return stored
-                made = compute()
-                with whole_file(path) as temporary, temporary.open("wb") as file:
-                    np.savez(file, *made)
-                return made
-
-        return self._kept(key, found, cancel)
-
-    @staticmethod
-    def _path(corpus: Corpus, key: tuple[Any, ...]) -> Path:
-        name = f"{content_hash([FORMAT, version('umap-learn'), *map(str, key)])[:40]}.npz"
-        return (corpus.vectors or cache_dir("maps")) / name
-
-    @contextmanager
-    def _turn(self, cancel: Cancel | None) -> Iterator[None]:
-        """One computation after the other, as they share the cores."""
-        while not self._computing.acquire(timeout=0.2):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("stopped before its turn came")
-        try:
-            yield
-        finally:
-            self._computing.release()
-
 
 PREPARING = "preparing the map: compiling UMAP, once after a start"
 
 
-def _read(path: Any) -> tuple[np.ndarray, ...] | None:
-    """Stored arrays; None when there are none or the file is damaged (it is computed again)."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return tuple(file[name] for name in file.files)
-    except FileNotFoundError:
-        return None
-    except (ValueError, OSError, EOFError, KeyError) as error:
-        log.warning("map cache %s is damaged and computed again: %s", path.name, error)
-        return None
-
-
-def _bytes(value: Any) -> int:
-    """About how much memory a kept value takes."""
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, tuple):
-        return sum(map(_bytes, value))
-    return sum(v.nbytes for v in getattr(value, "__dict__", {}).values() if isinstance(v, np.ndarray))
-
-
 def _stage(name: str, progress: StageProgress | None) -> Any:
-    return None if progress is None else lambda done, total: progress(name, done, total)
+    return None if progress is None else partial(progress, name)
+
+
+def _together(name: str, count: int, report: StageProgress) -> Callable[[str, int, int], None]:
+    """Reports (which, done, total) of `count` equal works that run side by side as one."""
+    counted: dict[str, int] = {}
+
+    def tell(which: str, done: int, total: int) -> None:
+        counted[which] = done
+        report(name, sum(counted.values()), total * count)
+
+    return tell

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ import numpy as np
 from ..errors import Cancelled
 from ..store import Cancel, Progress
 
-MIN_DISTANCE = 0.1
-"""UMAP's own default: how close points may lie."""
+MIN_DISTANCE, SPREAD = 0.1, 1.0
+"""UMAP's own defaults: how close points may lie, and how far the whole reaches."""
 FEWEST = 4
 """UMAP arranges no fewer documents than this."""
 TELL_EVERY = 0.2  # seconds between two reports on a long computation
@@ -82,26 +82,27 @@ def umap(
 ) -> np.ndarray:
     """UMAP's positions [n, 2] float32 from neighbours (cosines and rows, both [n, k], a document's own left out).
 
-    Begins at `start` [n, 2]. One thread and a seed, so that it repeats. Needs n >= `FEWEST`, k >= 1.
+    The two steps of `umap.UMAP.fit`, with its defaults; it begins at `start` [n, 2]. One thread and a seed, so that it
+    repeats; several maps can be arranged at once, each in a thread of its own. Needs n >= `FEWEST`, k >= 1.
     Raises `Cancelled`.
     """
-    n, k = rows.shape
+    parts, n, total = _umap(), len(rows), epochs_for(len(rows))
     own = np.arange(n, dtype=np.int32)[:, None]
     indices = np.hstack([own, rows.astype(np.int32)])
     distances = np.hstack([np.zeros((n, 1), np.float32), np.maximum(0, 1 - scores).astype(np.float32)])
-    total = epochs_for(n)
+    random = np.random.RandomState(seed)  # what UMAP draws with
+    with _graphs:
+        graph, *_ = parts.fuzzy_simplicial_set(
+            start, indices.shape[1], random, "cosine", knn_indices=indices, knn_dists=distances
+        )
     bar = {"disable": False, "delay": float("inf"), "initial": _Passes.starting(total, progress, cancel)}  # never drawn
-    with warnings.catch_warnings():
-        # It warns that a seed means one thread, and that given neighbours allow no further points: both are wanted.
-        warnings.simplefilter("ignore", UserWarning)
-        model = _umap().UMAP(
-            n_neighbors=k + 1, n_epochs=total, min_dist=MIN_DISTANCE, metric="cosine",
-            random_state=seed, n_jobs=1, init=spread(start, seed), precomputed_knn=(indices, distances),
-            force_approximation_algorithm=True,
-            tqdm_kwds=bar,
-        )  # fmt: skip
-        # The neighbours say it all; UMAP looks at the data only for its length and type.
-        return model.fit_transform(start.astype(np.float32)).astype(np.float32)
+    a, b = parts.find_ab_params(SPREAD, MIN_DISTANCE)
+    xy, _ = parts.simplicial_set_embedding(
+        start, graph, n_components=2, initial_alpha=1.0, a=a, b=b, gamma=1.0, negative_sample_rate=5, n_epochs=total,
+        init=spread(start, seed), random_state=random, metric="cosine", metric_kwds={}, densmap=False, densmap_kwds={},
+        output_dens=False, parallel=False, tqdm_kwds=bar,
+    )  # fmt: skip
+    return xy.astype(np.float32)
 
 
 def spread(start: np.ndarray, seed: int) -> np.ndarray:
@@ -117,7 +118,7 @@ def spread(start: np.ndarray, seed: int) -> np.ndarray:
 
 
 def prepare() -> None:
-    """Import UMAP and have its functions compiled, which takes 10 to 40 seconds once in a process."""
+    """Import UMAP and have its functions compiled: 10 to 40 seconds once on a machine, then a few in each process."""
     with _compiling:
         if _compiled.is_set():
             return
@@ -146,11 +147,26 @@ _compiling = threading.Lock()
 _compiled = threading.Event()
 
 
-def _umap() -> Any:
-    """umap-learn, imported on first use: it compiles while it is imported."""
-    import umap
+_graphs = threading.Lock()
+"""Some of numba's threading layers end the process where two threads start parallel work at once."""
 
-    return umap
+
+@cache
+def _umap() -> Any:
+    """umap-learn's parts, imported on first use, with what it compiles kept on disk beside it.
+
+    Its loop over the neighbour graph is compiled anew so that it runs without Python's lock: maps are arranged on
+    several cores, and the page answers meanwhile.
+    """
+    import numba
+    from umap import layouts, umap_
+
+    layouts._nb_optimize_layout_euclidean_single_epoch = numba.njit(
+        layouts._optimize_layout_euclidean_single_epoch, fastmath=True, nogil=True, cache=True
+    )
+    for compiled in (umap_.smooth_knn_dist, umap_.compute_membership_strengths):
+        compiled.enable_caching()
+    return umap_
 
 
 class _Passes(int):

@@ -20,7 +20,8 @@ from .evaluate import Evaluate, build_evaluate
 from .finetune import build_finetune
 from .layers import Layers, build_layers
 from .learn import Learn, build_learn, look_at, opened_by_link
-from .map import build_map, open_doors
+from .map import build_map
+from .map_doors import open_doors
 from .parts import HIDDEN
 from .services import DEFAULT_CORPUS, Services, readable
 from .sidebar import Sidebar, build_sidebar
@@ -110,7 +111,7 @@ def build_app(services: Services) -> gr.Blocks:
         if evaluate is not None:
             _open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
         _open_tabs_from_lesson(services, sidebar, compare, layers, learn, tabs)
-        open_doors(services, sidebar, compare, layers, tabs, maps)
+        open_doors(services, sidebar, compare, layers, tabs, maps.tables)
         restored = [sidebar.variants, sidebar.corpus, compare.k, compare.query]
 
         def restore(remembered: dict[str, Any] | None, request: gr.Request) -> list[Any]:

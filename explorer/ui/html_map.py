@@ -26,7 +26,7 @@ FRAME = f"""<div class="map">
 <p class="map-said help" role="status"></p>
 <div class="map-legend" role="group" aria-label="legend: click to filter"></div>
 <div class="map-stage" tabindex="0" role="group" aria-label="maps; arrow keys move them, plus and minus zoom">
-<div class="map-plot"></div><canvas class="map-over" aria-hidden="true"></canvas><div class="map-tip" hidden></div></div>
+<canvas class="map-over" aria-hidden="true"></canvas><div class="map-tip" hidden></div></div>
 </div>"""
 """No braces, dollars or backticks: gradio reads it as a template."""
 

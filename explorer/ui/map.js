@@ -1,89 +1,97 @@
-// Runs once for the component, whose template never changes: the maps of up to four variants, drawn by Plotly (WebGL),
-// and over them a canvas with what is lit. `props.value` is a small JSON message; positions and colour codes are fetched
-// from the server under the keys it names, texts when they are wanted.
+// Runs once for the component, whose template never changes: the maps of up to four variants side by side, with what is
+// lit. `props.value` is a small JSON message; positions and colour codes are fetched from the server under the keys it
+// names, texts when they are wanted. map_points.js, which stands before this, makes the pictures.
 const find = (selector) => element.querySelector(selector);
-const stage = find('.map-stage'), plot = find('.map-plot'), over = find('.map-over'), tip = find('.map-tip');
+const stage = find('.map-stage'), over = find('.map-over'), tip = find('.map-tip');
 const legend = find('.map-legend'), said = find('.map-said'), box = find('.map-search');
-const LIT_MOST = 4000, SENT_MOST = 2000, GAP = 6, HEAD = 48, SMALLEST = 270, LARGEST = 620;
+const SENT_MOST = 2000, GAP = 6, HEAD = 48, SMALLEST = 270, LARGEST = 620, FEW = 1000, DEEPEST = 200;
+const QUICK = 14, REST = 120; // milliseconds: a picture made anew in every frame; how long a gesture rests before one
 
-let view = null;      // the message that is drawn
+let view = null;      // the message that is shown
 let maps = [];        // per variant: Float32Array x0, y0, x1, y1, …
-let shade = null;     // {title, names, colours, symbols, rest, note, codes: per variant Uint8Array}
-let traces = [];      // per trace: the rows of its points
+let shade = null;     // {title, names, colours, symbols, rest, note, codes: per variant Uint8Array, rows: in drawing order}
 let hidden = new Set();
 let lit = { rows: [], focus: null, near: {}, why: '' };
-let hovered = null;
+let hovered = null;   // a row
 let panels = [];      // per variant: pixels {x, y, size}
-let plotted = false, ratio = 0, waiting = Promise.resolve(), asked = 0;
+let camera = { x: 0, y: 0, zoom: 1 };
+let mode = window.matchMedia('(max-width: 640px)').matches ? 'none' : 'pan';
 const texts = new Map();
-
-let mode = window.matchMedia('(max-width: 640px)').matches ? false : 'pan';
 
 // ---------------------------------------------------------------------------------------------------- what is fetched
 
-const script = () => {
-  if (window.Plotly && window.Plotly.newPlot) return Promise.resolve();
-  if (!window.mapPlotly) {
-    window.mapPlotly = new Promise((done, failed) => {
-      const tag = document.createElement('script');
-      tag.src = props.plotly;
-      tag.onload = () => done();
-      tag.onerror = () => { window.mapPlotly = null; failed(new Error('the drawing library could not be loaded')); };
-      document.head.appendChild(tag);
-    });
-  }
-  return window.mapPlotly;
-};
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
-const answer = (found) => {
-  if (!found || found.error) throw new Error((found && found.error) || 'the server did not answer');
-  return found;
-};
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const tell = (text) => { said.textContent = text || ''; };
+const failed = (error) => { tell(`The maps cannot be drawn: ${error.message}.`); };
 
+/** The server's answer; where it cannot be reached it is asked again, as long as `wanted()`. */
+async function ask(name, argument, wanted = () => true) {
+  for (const wait of [500, 2000, 5000, 0]) {
+    let found = null;
+    try { found = await server[name](argument); } catch (error) { if (!wait || !wanted()) throw error; }
+    if (found && found.error) throw new Error(found.error);
+    if (found) return found;
+    if (!wait) throw new Error('the server did not answer; press Draw');
+    tell('The server did not answer; asking again …');
+    await new Promise((done) => setTimeout(done, wait));
+  }
+}
+
+let asked = 0;
 async function read() {
   let next = null;
   try { next = JSON.parse(props.value || 'null'); } catch (error) { return; }
-  if (!next || (view && JSON.stringify(next) === JSON.stringify(view))) return;
-  const turn = ++asked;
-  reserve(next.names.length);
+  if (!next) return;
+  const turn = ++asked, wanted = () => turn === asked;
+  if (!view) reserve(next.names.length);
   try {
-    await script();
     const moved = !view || view.key !== next.key;
     const [points, codes] = await Promise.all([
-      moved ? server.points(next.key).then(answer) : null,
-      !view || view.shade !== next.shade ? server.codes(next.shade).then(answer) : null,
+      moved ? ask('points', next.key, wanted) : null,
+      !view || view.shade !== next.shade ? ask('codes', next.shade, wanted) : null,
     ]);
-    if (turn !== asked) return;
-    const other = !view || view.corpus !== next.corpus;
-    if (points) maps = points.maps.map((text) => new Float32Array(bytes(text)));
-    if (codes) {
-      shade = codes;
-      shade.codes = next.names.map((v) => new Uint8Array(bytes(codes.codes[v.name] || codes.codes[''])));
-      hidden = new Set();
-    }
-    view = next;
-    if (other) { texts.clear(); tell(''); }
-    // Other documents: nothing is selected any more. Other maps of the same: the selection is shown by these.
-    if (moved && lit.rows.length) { if (other) light([], null, ''); else light(lit.rows, lit.focus, lit.why); }
-    drawLegend();
-    waiting = waiting.then(() => draw(moved)).catch(failed);
-    await waiting;
-  } catch (error) { failed(error); }
+    if (!wanted()) return;
+    if (moved && view) tell('');
+    take(next, points, codes);
+  } catch (error) { if (wanted()) failed(error); }
 }
-const failed = (error) => { tell(`The maps cannot be drawn: ${error.message}.`); };
+
+function take(next, points, codes) {
+  const other = !view || view.corpus !== next.corpus, moved = !view || view.key !== next.key;
+  if (points) maps = points.maps.map((text) => positions(new Uint16Array(bytes(text).buffer), next));
+  view = next;
+  if (codes) { shade = codes; hidden = new Set(); }
+  if (codes || points) {
+    shade.codes = view.names.map((v) => bytes(shade.packed[v.name] || shade.packed['']));
+    shade.rows = shade.codes.map((one) => drawingOrder(one, drawingCodes()));
+  }
+  if (moved) camera = whole();
+  if (other) { texts.clear(); tell(''); }
+  drawLegend();
+  arrange();
+  // Other documents: nothing is selected any more. Other maps of the same: the selection is shown by these.
+  if (moved && lit.rows.length) { if (other) light([], null, ''); else light(lit.rows, lit.focus, lit.why); }
+}
+function positions(steps, { x, y }) {
+  const xy = new Float32Array(steps.length);
+  for (let i = 0; i < steps.length; i += 2) {
+    xy[i] = x[0] + steps[i] / 65535 * (x[1] - x[0]);
+    xy[i + 1] = y[0] + steps[i + 1] / 65535 * (y[1] - y[0]);
+  }
+  return xy;
+}
+// What has no colour of its own lies below the rest.
+const drawingCodes = () => shade.names.map((_, i) => (i + shade.names.length - shade.rest) % shade.names.length);
+const admits = (panel) => (row) => !hidden.has(shade.codes[panel][row]);
 
 // ------------------------------------------------------------------------------------------------------------- layout
 
-function columns(count, width) {
-  let most = Math.max(1, Math.min(count, Math.floor(width / SMALLEST)));
-  if (count === 4 && most === 3) most = 2;
-  return most;
-}
 function reserve(count) {
   const width = stage.clientWidth;
   if (!width) return;
-  const across = columns(count, width), size = Math.min(LARGEST, width / across);
+  let across = Math.max(1, Math.min(count, Math.floor(width / SMALLEST)));
+  if (count === 4 && across === 3) across = 2;
+  const size = Math.floor(Math.min(LARGEST, width / across));
   panels = [];
   for (let i = 0; i < count; i++) {
     const column = i % across, row = Math.floor(i / across);
@@ -91,75 +99,28 @@ function reserve(count) {
   }
   stage.style.height = `${Math.ceil(count / across) * (size + HEAD)}px`;
 }
-const axis = (letter, i) => (i ? letter + (i + 1) : letter);
-function layout() {
-  const width = stage.clientWidth, height = stage.clientHeight;
-  const made = {
-    width, height, margin: { l: 0, r: 0, t: 0, b: 0 }, showlegend: false, hovermode: 'closest', dragmode: mode,
-    paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', uirevision: view.key,
-    newselection: { line: { color: '#7f7f7f', width: 1.5 } },
-  };
-  panels.forEach((p, i) => {
-    const shared = { visible: false, fixedrange: false, autorange: false };
-    made[`${axis('xaxis', i)}`] = { ...shared, range: [...view.x], domain: [p.x / width, Math.min(1, (p.x + p.size) / width)], anchor: axis('y', i) };
-    made[`${axis('yaxis', i)}`] = { ...shared, range: [...view.y], domain: [Math.max(0, 1 - (p.y + p.size) / height), 1 - p.y / height], anchor: axis('x', i) };
-    if (i) { made[axis('xaxis', i)].matches = 'x'; made[axis('yaxis', i)].matches = 'y'; }
-  });
-  return made;
-}
-// What has no colour of its own lies below the rest.
-const order = () => shade.names.map((_, i) => (i + shade.names.length - shade.rest) % shade.names.length);
-const pointSize = () => view.size * Math.max(0.65, Math.min(1.1, panels[0].size / 460));
-function data() {
-  const made = [];
-  traces = [];
-  const rest = shade.names.length - shade.rest, many = view.n > 20000;
-  const look = (code) => ({
-    color: shade.colours[code], symbol: many ? 'circle' : shade.symbols[code], size: pointSize(), line: { width: 0 },
-    opacity: code >= rest ? 0.45 : many ? 0.7 : 0.85,
-  });
-  maps.forEach((xy, i) => {
-    const groups = shade.names.map(() => []);
-    shade.codes[i].forEach((code, row) => groups[code].push(row));
-    order().forEach((code) => {
-      const rows = groups[code];
-      const x = new Float32Array(rows.length), y = new Float32Array(rows.length);
-      rows.forEach((row, j) => { x[j] = xy[2 * row]; y[j] = xy[2 * row + 1]; });
-      const marker = look(code);
-      made.push({
-        type: 'scattergl', mode: 'markers', x, y, xaxis: axis('x', i), yaxis: axis('y', i), marker, hoverinfo: 'none',
-        selected: { marker: { opacity: marker.opacity } }, unselected: { marker: { opacity: marker.opacity } },
-        visible: !hidden.has(code),
-      });
-      traces.push(rows);
-    });
-  });
-  return made;
-}
+const whole = () => ({ x: (view.x[0] + view.x[1]) / 2, y: (view.y[0] + view.y[1]) / 2, zoom: 1 });
+/** Pixels a unit; the same in all panels, for they are equally large. */
+const scale = (at = camera) => panels[0].size / (view.x[1] - view.x[0]) * at.zoom;
+const place = (i, [x, y]) => {
+  const p = panels[i], s = scale();
+  return [p.x + p.size / 2 + (x - camera.x) * s, p.y + p.size / 2 - (y - camera.y) * s];
+};
+const placeRow = (i, row) => place(i, [maps[i][2 * row], maps[i][2 * row + 1]]);
+const position = (i, [left, top]) => {
+  const p = panels[i], s = scale();
+  return [camera.x + (left - p.x - p.size / 2) / s, camera.y - (top - p.y - p.size / 2) / s];
+};
+// For those who drive the page: where on the screen a document stands on a map.
+stage.placeOf = (i, row) => {
+  const frame = stage.getBoundingClientRect(), [left, top] = placeRow(i, row);
+  return [frame.left + left, frame.top + top];
+};
 
-async function draw(reset) {
+/** Places for the maps, and what stands above them. */
+function arrange() {
   if (!view || !shade || !stage.clientWidth) return;
   reserve(view.names.length);
-  heads();
-  const made = layout(), before = plotted && !reset ? plot._fullLayout : null;
-  if (before) panels.forEach((_, i) => {
-    for (const letter of ['x', 'y']) {
-      const old = before[axis(`${letter}axis`, i)];
-      if (old) made[axis(`${letter}axis`, i)].range = [...old.range];
-    }
-  });
-  // Plotly draws twice as finely as the screen; many points want speed. Another configuration needs a plot made anew.
-  const plotGlPixelRatio = view.n > 20000 ? window.devicePixelRatio || 1 : 2;
-  if (plotted && plotGlPixelRatio !== ratio) { window.Plotly.purge(plot); plotted = false; }
-  ratio = plotGlPixelRatio;
-  await window.Plotly.react(plot, data(), made, { displayModeBar: false, scrollZoom: true, doubleClick: false, plotGlPixelRatio });
-  if (!plotted) listen();
-  plotted = true;
-  stage.dataset.drawn = view.drawn;
-  stage.dataset.key = view.key;
-  paint();
-}
-function heads() {
   stage.querySelectorAll('.map-head, .map-frame').forEach((old) => old.remove());
   view.names.forEach((variant, i) => {
     const p = panels[i], head = document.createElement('div'), frame = document.createElement('div');
@@ -174,128 +135,131 @@ function heads() {
     name.textContent = variant.label;
     told.textContent = variant.told;
     head.append(mark, name, told);
-    stage.append(frame, head);
+    p.canvas = document.createElement('canvas');
+    p.canvas.setAttribute('role', 'img');
+    p.canvas.setAttribute('aria-label', `${view.drawn.toUpperCase()} map of ${view.n} documents by ${variant.label}. The search box and the tables reach every document without the pointer.`);
+    frame.append(p.canvas);
+    stage.insertBefore(frame, over);
+    stage.append(head);
   });
-  const shown = view.names.map((v) => v.label).join(', ');
-  plot.setAttribute('role', 'img');
-  plot.setAttribute('aria-label', `${view.drawn.toUpperCase()} maps of ${view.n} documents: ${shown}. The search box and the tables reach every document without the pointer.`);
+  stale = true;
+  paint();
 }
 
-// ------------------------------------------------------------------------------------------------------------- legend
+// ----------------------------------------------------------------------------------------------------------- pictures
 
-function drawLegend() {
-  legend.replaceChildren();
-  const title = document.createElement('b');
-  title.textContent = shade.title;
-  legend.append(title);
-  const counts = shade.names.map(() => 0);
-  shade.codes.forEach((codes) => codes.forEach((code) => { counts[code] += 1 / shade.codes.length; }));
-  shade.names.forEach((name, code) => {
-    const button = document.createElement('button');
-    button.type = 'button';
-    button.dataset.code = code;
-    button.setAttribute('aria-pressed', String(!hidden.has(code)));
-    const dot = document.createElement('i'), text = document.createElement('span'), count = document.createElement('small');
-    dot.style.background = shade.colours[code];
-    dot.className = `map-dot ${view && shade.symbols[code]}`;
-    text.textContent = name;
-    count.textContent = Math.round(counts[code]).toLocaleString('en');
-    button.append(dot, text, count);
-    legend.append(button);
-  });
-  if (shade.names.length > 1) {
-    const all = document.createElement('button');
-    all.type = 'button';
-    all.className = 'map-all';
-    all.textContent = 'show all';
-    legend.append(all);
-  }
-  if (shade.note) {
-    const note = document.createElement('p');
-    note.className = 'help';
-    note.textContent = shade.note;
-    legend.append(note);
-  }
-}
-function filter() {
-  legend.querySelectorAll('[data-code]').forEach((b) => b.setAttribute('aria-pressed', String(!hidden.has(Number(b.dataset.code)))));
-  if (!plotted) return;
-  const codes = order(), visible = traces.map((_, i) => !hidden.has(codes[i % codes.length]));
-  waiting = waiting.then(() => window.Plotly.restyle(plot, { visible })).then(paint).catch(failed);
-}
-legend.addEventListener('click', (event) => {
-  const button = event.target.closest('button');
-  if (!button || !shade) return;
-  if (button.className === 'map-all') hidden = new Set();
-  else {
-    const code = Number(button.dataset.code);
-    // The first click shows one alone, for that is what most want; further clicks add and take away.
-    if (!hidden.size) shade.names.forEach((_, other) => { if (other !== code) hidden.add(other); });
-    else if (hidden.has(code)) hidden.delete(code);
-    else hidden.add(code);
-    if (hidden.size === shade.names.length) hidden = new Set();
-  }
-  filter();
-});
+let painting = false, stale = true, took = 0, resting = 0, painted = null, stamps = null;
 
-// -------------------------------------------------------------------------------------------------- the canvas on top
-
-let painting = false;
+/** Show what has changed in the next frame. Costly pictures wait for the end of a gesture and are moved until then. */
 function paint() {
   if (painting) return;
   painting = true;
-  requestAnimationFrame(() => { painting = false; if (plotted) repaint(); });
+  requestAnimationFrame(() => {
+    painting = false;
+    if (!view || !shade || !panels[0] || !panels[0].canvas || !stage.clientWidth) return;
+    const moved = painted && (painted.x !== camera.x || painted.y !== camera.y || painted.zoom !== camera.zoom);
+    clearTimeout(resting);
+    if (stale || (moved && took < QUICK)) picture();
+    else if (moved) {
+      panels.forEach((p) => { p.canvas.style.transform = shifted(p); });
+      resting = setTimeout(() => { stale = true; paint(); }, REST);
+    }
+    repaint();
+  });
 }
+/** The transform that shows the picture as it was painted where the camera is now. */
+function shifted(p) {
+  const grown = camera.zoom / painted.zoom, s = scale();
+  return `translate(${(painted.x - camera.x) * s}px, ${(camera.y - painted.y) * s}px) scale(${grown})`;
+}
+const dark = () => document.body.classList.contains('dark');
+const ink = () => (dark() ? '#ffffff' : '#111111');
+const rgb = (() => {
+  const pen = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
+  return (colour) => { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); return [...pen.getImageData(0, 0, 1, 1).data.slice(0, 3)]; };
+})();
+const pixelRatio = () => Math.min(window.devicePixelRatio || 1, 2);
+
+/** The markers of all codes: as they are, faint where others are lit, and lit. */
+function markers() {
+  const ratio = pixelRatio(), many = view.n > 20000, rest = shade.names.length - shade.rest;
+  const radius = view.size / 2 * Math.max(0.65, Math.min(1.1, panels[0].size / 460)) * ratio;
+  const key = `${view.key} ${view.shade} ${radius} ${dark()}`;
+  if (stamps && stamps.key === key) return stamps;
+  const paper = rgb(getComputedStyle(over).color), around = rgb(ink());
+  const made = (opacity, size, colour) => shade.names.map((_, code) => stamp(
+    many ? 'circle' : shade.symbols[code], size, colour || rgb(shade.colours[code]), code >= rest ? opacity * 0.55 : opacity,
+  ));
+  const larger = Math.max(3 * ratio, radius * 1.5);
+  stamps = {
+    key, paper: 0xff000000 | paper[2] << 16 | paper[1] << 8 | paper[0], margin: 2 * Math.ceil(larger * 1.35 + 3 * ratio),
+    plain: made(many ? 0.7 : 0.85, radius), faint: made(0.13, radius), lit: made(1, Math.max(radius, 2 * ratio)),
+    large: made(1, larger), outline: made(1, larger + 1.2 * ratio, around),
+  };
+  return stamps;
+}
+
+function picture() {
+  const began = performance.now(), ratio = pixelRatio(), marks = markers(), any = lit.rows.length > 0;
+  const chosen = any ? new Set(lit.rows) : null, few = lit.rows.length <= FEW;
+  panels.forEach((p, i) => {
+    const size = Math.round(p.size * ratio);
+    if (!p.sheet || p.sheet.size !== size || p.sheet.margin !== marks.margin) p.sheet = sheet(size, marks.margin);
+    if (p.canvas.width !== size) { p.canvas.width = size; p.canvas.height = size; }
+    const on = p.sheet, xy = maps[i], codes = shade.codes[i], s = scale() * ratio;
+    const left = size / 2 - camera.x * s, top = size / 2 + camera.y * s;
+    const put = (row, marker) => imprint(on, marker, Math.round(left + xy[2 * row] * s), Math.round(top - xy[2 * row + 1] * s));
+    const shown = shade.names.map((_, code) => !hidden.has(code)), base = any ? marks.faint : marks.plain;
+    on.pixels.fill(marks.paper);
+    if (on.known !== marks.key) { on.offsets.clear(); on.known = marks.key; }
+    for (const row of shade.rows[i]) {
+      const code = codes[row];
+      if (shown[code] && !(chosen && chosen.has(row))) put(row, base[code]);
+    }
+    const above = [...lit.rows, ...(lit.near[view.names[i].name] || [])];
+    if (few) above.forEach((row) => { put(row, marks.outline[codes[row]]); put(row, marks.large[codes[row]]); });
+    else above.forEach((row) => put(row, marks.lit[codes[row]]));
+    p.canvas.getContext('2d', { alpha: false, willReadFrequently: true }).putImageData(on.image, -on.margin, -on.margin);
+    p.canvas.style.transform = '';
+  });
+  painted = { ...camera };
+  stale = false;
+  stage.dataset.drawn = view.drawn;
+  stage.dataset.key = view.key;
+  stage.dataset.shown = shade.codes[0].reduce((sum, code) => sum + !hidden.has(code), 0);
+  took = performance.now() - began;
+}
+
+/** What lies over the pictures: lines, rings, the query's star, the lasso. */
 function repaint() {
   const ratio = window.devicePixelRatio || 1, width = stage.clientWidth, height = stage.clientHeight;
-  if (!width) return;
   if (over.width !== Math.round(width * ratio) || over.height !== Math.round(height * ratio)) {
     over.width = Math.round(width * ratio);
     over.height = Math.round(height * ratio);
   }
-  const pen = over.getContext('2d');
+  const pen = over.getContext('2d'), colour = ink();
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.clearRect(0, 0, width, height);
-  const dark = document.body.classList.contains('dark');
-  const ink = dark ? '#ffffff' : '#111111', paper = getComputedStyle(over).color;
-  const any = lit.rows.length > 0, full = plot._fullLayout;
-  maps.forEach((xy, i) => {
-    const p = panels[i], ax = full[axis('xaxis', i)], ay = full[axis('yaxis', i)];
-    if (!p || !ax || !ay) return;
-    const place = (x, y) => [
-      ax._offset + (x - ax.range[0]) / (ax.range[1] - ax.range[0]) * ax._length,
-      ay._offset + (ay.range[1] - y) / (ay.range[1] - ay.range[0]) * ay._length,
-    ];
-    const at = (row) => place(xy[2 * row], xy[2 * row + 1]);
+  panels.forEach((p, i) => {
+    const at = (row) => placeRow(i, row), near = lit.near[view.names[i].name] || [];
     pen.save();
     pen.beginPath();
     pen.rect(p.x, p.y, p.size, p.size);
     pen.clip();
-    if (any) {
-      pen.globalAlpha = 0.72;
-      pen.fillStyle = paper;
-      pen.fillRect(p.x, p.y, p.size, p.size);
-      pen.globalAlpha = 1;
-    }
-    const near = (lit.near[view.names[i].name] || []);
-    if (lit.focus !== null) lines(pen, at(lit.focus), near.map(at), ink);
-    const radius = Math.max(3, view.size * 0.75), few = lit.rows.length <= LIT_MOST / 4;
-    lit.rows.slice(0, LIT_MOST).forEach((row) => dot(pen, at(row), few ? radius : 2, shade.colours[shade.codes[i][row]], few ? ink : null));
-    near.forEach((row) => dot(pen, at(row), radius, shade.colours[shade.codes[i][row]], ink));
-    if (lit.focus !== null) ring(pen, at(lit.focus), 8, ink);
-    if (hovered !== null) ring(pen, at(hovered), 7, ink);
+    if (lit.focus !== null) { lines(pen, at(lit.focus), near.map(at), colour); ring(pen, at(lit.focus), 8, colour); }
+    if (hovered !== null) ring(pen, at(hovered), 7, colour);
     const star = view.star && view.star[view.names[i].name];
-    if (star && !any) {
-      const where = place(star.xy[0], star.xy[1]);
-      lines(pen, where, star.rows.map(at), ink);
-      star.rows.forEach((row) => dot(pen, at(row), radius, shade.colours[shade.codes[i][row]], ink));
+    if (star) {
+      const where = place(i, star.xy);
+      if (!lit.rows.length) { lines(pen, where, star.rows.map(at), colour); star.rows.forEach((row) => ring(pen, at(row), 4, colour)); }
       drawStar(pen, where);
-    } else if (star) drawStar(pen, place(star.xy[0], star.xy[1]));
+    }
+    if (lasso && lasso.panel === i) drawLasso(pen, colour);
     pen.restore();
   });
 }
-function lines(pen, from, ends, ink) {
-  pen.strokeStyle = ink;
+function lines(pen, from, ends, colour) {
+  pen.strokeStyle = colour;
   pen.globalAlpha = 0.45;
   pen.lineWidth = 1;
   pen.beginPath();
@@ -303,18 +267,11 @@ function lines(pen, from, ends, ink) {
   pen.stroke();
   pen.globalAlpha = 1;
 }
-function dot(pen, where, radius, colour, ink) {
+function ring(pen, where, radius, colour) {
   pen.beginPath();
   pen.arc(where[0], where[1], radius, 0, 7);
-  pen.fillStyle = colour;
-  pen.fill();
-  if (ink) { pen.lineWidth = 1.4; pen.strokeStyle = ink; pen.stroke(); }
-}
-function ring(pen, where, radius, ink) {
-  pen.beginPath();
-  pen.arc(where[0], where[1], radius, 0, 7);
-  pen.lineWidth = 2;
-  pen.strokeStyle = ink;
+  pen.lineWidth = radius > 5 ? 2 : 1.4;
+  pen.strokeStyle = colour;
   pen.stroke();
 }
 function drawStar(pen, where) {
@@ -330,154 +287,15 @@ function drawStar(pen, where) {
   pen.strokeStyle = '#222222';
   pen.stroke();
 }
-
-// ------------------------------------------------------------------------------------------------------------ selecting
-
-const rowOf = (point) => traces[point.curveNumber] && traces[point.curveNumber][point.pointNumber];
-
-async function light(rows, focus, why) {
-  lit = { rows, focus, near: {}, why };
-  if (!why.startsWith('hold')) tell('');
-  paint();
-  element.querySelector('.map-clear').disabled = !rows.length;
-  stage.dataset.lit = rows.length;
-  trigger('select', { key: view.key, rows: rows.slice(0, SENT_MOST), total: rows.length, why });
-  if (focus === null) return;
-  const key = view.key;
-  try {
-    const near = answer(await server.near({ key, row: focus }));
-    if (lit.focus === focus && view.key === key) { lit.near = near; paint(); }
-  } catch (error) { tell(error.message); }
+function drawLasso(pen, colour) {
+  pen.beginPath();
+  lasso.line.forEach((p) => pen.lineTo(p[0], p[1]));
+  pen.closePath();
+  pen.globalAlpha = 0.12;
+  pen.fillStyle = colour;
+  pen.fill();
+  pen.globalAlpha = 1;
+  pen.lineWidth = 1.5;
+  pen.strokeStyle = colour;
+  pen.stroke();
 }
-function choose(row, add) {
-  if (row === undefined || row === null) return;
-  if (add && lit.rows.length) {
-    const rows = lit.rows.includes(row) ? lit.rows.filter((other) => other !== row) : [...lit.rows, row];
-    light(rows, rows.length === 1 ? rows[0] : null, 'chosen');
-  } else light([row], row, 'chosen');
-}
-async function search() {
-  const text = box.value.trim();
-  if (!view) return;
-  if (!text) { light([], null, ''); tell(''); return; }
-  const key = view.key;
-  try {
-    const found = answer(await server.find({ key, text }));
-    if (view.key !== key) return;
-    tell(found.rows.length ? `${found.rows.length.toLocaleString('en')} documents hold “${text}”.` : `No document holds “${text}”.`);
-    light(found.rows, found.rows.length === 1 ? found.rows[0] : null, `hold “${text}”`);
-  } catch (error) { tell(error.message); }
-}
-
-let tipping = 0, pointer = null;
-async function hover(row, event) {
-  hovered = row;
-  paint();
-  if (row === null) { tip.hidden = true; clearTimeout(tipping); return; }
-  const frame = stage.getBoundingClientRect();
-  pointer = [event.clientX - frame.left, event.clientY - frame.top];
-  const show = () => {
-    const found = texts.get(row);
-    if (!found || hovered !== row) return;
-    tip.replaceChildren();
-    const title = document.createElement('b'), small = document.createElement('small');
-    title.textContent = found.title;
-    small.textContent = [found.label, found.text].filter(Boolean).join(' · ');
-    tip.append(title, small);
-    tip.hidden = false;
-    const wide = Math.min(300, stage.clientWidth - 12);
-    tip.style.width = `${wide}px`;
-    tip.style.left = `${Math.max(4, Math.min(pointer[0] + 14, stage.clientWidth - wide - 4))}px`;
-    tip.style.top = `${Math.max(4, Math.min(pointer[1] + 14, stage.clientHeight - 90))}px`;
-  };
-  if (texts.has(row)) { show(); return; }
-  tip.hidden = true;
-  clearTimeout(tipping);
-  const key = view.key;
-  tipping = setTimeout(async () => {
-    try {
-      const found = answer(await server.about({ key, rows: [row] }));
-      found.documents.forEach((document) => texts.set(document.row, document));
-      show();
-    } catch (error) { tell(error.message); }
-  }, 90);
-}
-
-function listen() {
-  plot.on('plotly_hover', (event) => hover(rowOf(event.points[0]) ?? null, event.event));
-  plot.on('plotly_unhover', () => hover(null));
-  plot.on('plotly_click', (event) => choose(rowOf(event.points[0]), event.event && event.event.shiftKey));
-  plot.on('plotly_selected', (event) => {
-    if (!event || !event.points || !event.points.length) return;
-    const rows = [...new Set(event.points.map(rowOf))].filter((row) => row !== undefined);
-    light(rows, rows.length === 1 ? rows[0] : null, 'inside the lasso');
-    // The outline belongs to one panel; what it chose is lit in all.
-    setTimeout(() => window.Plotly.relayout(plot, { selections: [] }), 0);
-  });
-  for (const name of ['plotly_relayouting', 'plotly_relayout', 'plotly_afterplot']) plot.on(name, paint);
-}
-plot.addEventListener('dblclick', () => { if (plotted) reset(); });
-
-// --------------------------------------------------------------------------------------------------------------- tools
-
-function ranges(change) {
-  const made = {};
-  panels.forEach((_, i) => {
-    made[`${axis('xaxis', i)}.range`] = change(plot._fullLayout.xaxis.range, 'x');
-    made[`${axis('yaxis', i)}.range`] = change(plot._fullLayout.yaxis.range, 'y');
-  });
-  waiting = waiting.then(() => window.Plotly.relayout(plot, made)).catch(failed);
-}
-const zoom = (factor) => ranges(([a, b]) => [(a + b) / 2 - (b - a) / 2 * factor, (a + b) / 2 + (b - a) / 2 * factor]);
-const shift = (letter, by) => ranges(([a, b], which) => (which === letter ? [a + (b - a) * by, b + (b - a) * by] : [a, b]));
-const reset = () => ranges((_, which) => [...view[which]]);
-function setMode(next) {
-  mode = next;
-  element.querySelectorAll('[data-mode]').forEach((b) => b.setAttribute('aria-pressed', String((b.dataset.mode === 'none' ? false : b.dataset.mode) === mode)));
-  if (plotted) waiting = waiting.then(() => draw(false)).catch(failed);
-}
-element.addEventListener('click', (event) => {
-  const tool = event.target.closest('[data-tool], [data-mode]');
-  if (!tool || !plotted) return;
-  if (tool.dataset.mode) setMode(tool.dataset.mode);
-  else if (tool.dataset.tool === 'in') zoom(1 / 1.4);
-  else if (tool.dataset.tool === 'out') zoom(1.4);
-  else if (tool.dataset.tool === 'reset') reset();
-  else if (tool.dataset.tool === 'find') search();
-  else if (tool.dataset.tool === 'clear') { box.value = ''; tell(''); light([], null, ''); }
-});
-box.addEventListener('keydown', (event) => { if (event.key === 'Enter') { event.preventDefault(); search(); } });
-stage.addEventListener('keydown', (event) => {
-  if (!plotted || event.target !== stage) return;
-  const keys = { ArrowLeft: ['x', -0.15], ArrowRight: ['x', 0.15], ArrowUp: ['y', 0.15], ArrowDown: ['y', -0.15] };
-  if (keys[event.key]) shift(...keys[event.key]);
-  else if (event.key === '+' || event.key === '=') zoom(1 / 1.4);
-  else if (event.key === '-') zoom(1.4);
-  else if (event.key === '0') reset();
-  else return;
-  event.preventDefault();
-});
-// The tables below are components of their own: their buttons choose documents by this event.
-element.addEventListener('map-choose', (event) => {
-  if (!view || !plotted) return;
-  choose(Number(event.detail.row), false);
-  stage.scrollIntoView({ block: 'nearest', behavior: window.matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
-});
-
-let width = 0, resizing = 0;
-new ResizeObserver(() => {
-  if (stage.clientWidth === width) return;
-  width = stage.clientWidth;
-  clearTimeout(resizing);
-  resizing = setTimeout(() => {
-    if (!width) return;
-    if (view && shade) waiting = waiting.then(() => draw(false)).catch(failed);
-    else reserve(2);
-  }, 60);
-}).observe(stage);
-new MutationObserver(paint).observe(document.body, { attributes: true, attributeFilter: ['class'] });
-if (mode === false) setMode(false);
-else setMode('pan');
-reserve(2);
-watch('value', read);
-read();

@@ -9,8 +9,9 @@ import base64
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from ..store import content_hash
 from ..styles import label, style
 from .html_map import told
 
-JS = (Path(__file__).parent / "map.js").read_text(encoding="utf-8")
-TABLE_JS = (Path(__file__).parent / "map_table.js").read_text(encoding="utf-8")
+HERE = Path(__file__).parent
+JS = "".join((HERE / name).read_text(encoding="utf-8") for name in ("map_points.js", "map.js", "map_use.js"))
+TABLE_JS = (HERE / "map_table.js").read_text(encoding="utf-8")
 HELD = 40
 """Maps and shadings that pages can still ask for."""
 NEAR = 10
@@ -35,17 +37,20 @@ TEXTS_AT_ONCE = 200
 GONE = "this map is no longer held; press Draw"
 
 
-def plotly_script() -> Path:
-    """plotly.js as the installed package brings it; nothing is fetched from elsewhere."""
-    import plotly
-
-    return (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").resolve()
-
-
 def packed(array: np.ndarray) -> str:
     """An array's bytes, little-endian, in base64."""
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return base64.b64encode(little.tobytes()).decode("ascii")
+
+
+STEPS = 2**16 - 1
+"""Places along the side of a map: finer than a screen shows, magnified a hundred times."""
+
+
+def stepped(xy: np.ndarray, x: Sequence[float], y: Sequence[float]) -> np.ndarray:
+    """Positions [n, 2] inside the ranges x and y as whole steps from 0 to `STEPS`: uint16 [n, 2]."""
+    low, high = np.array([x[0], y[0]]), np.array([x[1], y[1]])
+    return np.rint((xy - low) / (high - low) * STEPS).astype(np.uint16)
 
 
 def guarded(answer: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
@@ -94,7 +99,8 @@ class Drawings:
         """What map.js calls as `server.NAME(argument)`."""
 
         def points(key: Any) -> dict[str, Any]:
-            return {"maps": [packed(xy) for xy in self.space(key).positions.values()]}
+            maps = self.space(key).positions
+            return {"maps": [packed(stepped(xy, *bounds(maps))) for xy in maps.values()]}
 
         def codes(key: Any) -> dict[str, Any]:
             shading: Shading = self._get(key, Shading)
@@ -106,7 +112,7 @@ class Drawings:
                 "symbols": symbols(shading),
                 "rest": shading.rest,
                 "note": shading.note,
-                "codes": {name: packed(values) for name, values in shading.codes.items()},
+                "packed": {name: packed(values) for name, values in shading.codes.items()},
             }
 
         def about(asked: Any) -> dict[str, Any]:
@@ -174,6 +180,10 @@ def neighbours_of(lab: MapLab, space: Space, row: int, k: int = NEAR) -> dict[st
     }
 
 
+_asked = count()
+"""A message that is sent anew differs from the one before, so that a page that could not draw tries again."""
+
+
 def message(space: Space, shade: str, qualities: Mapping[str, Quality] | None, stars: Mapping[str, Star] | None) -> str:
     """What map.js draws by: small, without positions and texts."""
     x, y = bounds(space.positions)
@@ -198,6 +208,7 @@ def message(space: Space, shade: str, qualities: Mapping[str, Quality] | None, s
         "size": point_size(len(space.corpus)),
         "shade": shade,
         "star": {name: {"xy": s.xy, "rows": s.rows} for name, s in stars.items()} if stars else None,
+        "asked": next(_asked),
     }
     return json.dumps(found)
 

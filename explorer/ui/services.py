@@ -206,13 +206,18 @@ class Services:
 
     def watch(self, session: str, work: Callable[[StageProgress, Cancel], T]) -> Iterator[tuple[str, T | None]]:
         """Yield how far `work` is, as a sentence with None, and at the end its result. Raises what it raises."""
-        cancel, stage = self.begin(session), _Stage()
-        future = self.submit(work, stage.report, cancel)
         shown = ""
+        for sentence, found in self.look(work, self.begin(session)):
+            if found is not None or sentence != shown:
+                shown = sentence
+                yield sentence, found
+
+    def look(self, work: Callable[[StageProgress, Cancel], T], cancel: Cancel) -> Iterator[tuple[str, T | None]]:
+        """As `watch`, but yields at every look, so that who follows can turn away; the work goes on until `cancel`."""
+        stage = _Stage()
+        future = self.submit(work, stage.report, cancel)
         while not wait([future], LOOK_EVERY).done:
-            if stage.sentence != shown:
-                shown = stage.sentence
-                yield shown, None
+            yield stage.sentence, None
         yield "", future.result()
 
     # -- stopping

@@ -14,12 +14,13 @@ import pytest
 import spaces
 
 from explorer.corpora import Corpus, Document
-from explorer.projection import shading
+from explorer.projection import command, shading
 from explorer.projection.lab import MapSettings
-from explorer.ui import html_map, map_view
-from explorer.ui import map as tab
+from explorer.ui import html_map, map_doors, map_view
+from explorer.ui import map_show as tab
 from explorer.ui import services as page
-from explorer.ui.map import AskedMap
+from explorer.ui.map_show import AskedMap, Visit
+from explorer.ui.map_turns import Turns
 from explorer.ui.map_view import Drawings
 
 N = 60
@@ -45,7 +46,7 @@ ASKED = AskedMap(["a", "b", "bm25"], "points", "pca", "label", None, None, 8, 0,
 
 def shown(services, drawings, asked: AskedMap = ASKED) -> list[list]:
     """All updates, first to last."""
-    return list(tab.show_map(services, drawings, asked, "visitor-map"))
+    return list(tab.show_map(Visit(services, drawings, Turns(), "visitor"), asked))
 
 
 def function(drawings: Drawings, name: str):
@@ -58,7 +59,7 @@ def drawn(services, drawings, asked: AskedMap = ASKED) -> dict:
 
 
 def test_maps_come_first_and_numbers_follow(services, drawings):
-    updates = [u for u in shown(services, drawings) if isinstance(u[MAPS], str)]
+    updates = [u for u in shown(services, drawings) if u[MAPS]]
     assert "Being measured" in updates[0][NUMBERS]
     assert [c for c, _ in updates[0][A].choices] == ["a", "b"]
     assert (updates[0][A].value, updates[0][B].value) == ("a", "b")
@@ -80,12 +81,13 @@ def test_maps_come_first_and_numbers_follow(services, drawings):
 def test_the_payload_is_positions_and_codes_only(services, drawings):
     message = drawn(services, drawings)
     points = function(drawings, "points")(message["key"])["maps"]
-    xy = np.frombuffer(base64.b64decode(points[0]), "<f4").reshape(-1, 2)
+    steps = np.frombuffer(base64.b64decode(points[0]), "<u2").reshape(-1, 2)
+    xy = [message["x"][0], message["y"][0]] + steps / map_view.STEPS * (message["x"][1] - message["x"][0])
     space = drawings.space(message["key"])
-    assert np.array_equal(xy, space.positions["a"])
+    np.testing.assert_allclose(xy, space.positions["a"], atol=1e-4)
     codes = function(drawings, "codes")(message["shade"])
     assert codes["names"] == ["group 0", "group 1", "group 2", "group 3"]
-    assert np.frombuffer(base64.b64decode(codes["codes"][""]), np.uint8).tolist() == [i % 4 for i in range(N)]
+    assert np.frombuffer(base64.b64decode(codes["packed"][""]), np.uint8).tolist() == [i % 4 for i in range(N)]
     assert len(codes["colours"]) == len(codes["symbols"]) == 4
     assert message["star"]["a"]["rows"][0] == 0
 
@@ -97,21 +99,21 @@ def test_every_colour_can_be_chosen(services, drawings, colour):
     titles = {"cluster": "cluster", "change": "neighbourhood change", "trust": "trustworthiness", "field: year": "year"}
     assert codes["title"] == titles.get(colour, "label")
     if colour == "trust":
-        assert set(codes["codes"]) == {"a", "b"}
+        assert set(codes["packed"]) == {"a", "b"}
 
 
 def test_umap_follows_pca_and_is_at_once_there_again(services, drawings):
     asked = replace(ASKED, method="umap")
-    first = [json.loads(u[MAPS])["drawn"] for u in shown(services, drawings, asked) if isinstance(u[MAPS], str)]
+    first = [json.loads(u[MAPS])["drawn"] for u in shown(services, drawings, asked) if u[MAPS]]
     assert (first[0], first[-1]) == ("pca", "umap")
-    again = [json.loads(u[MAPS])["drawn"] for u in shown(services, drawings, asked) if isinstance(u[MAPS], str)]
+    again = [json.loads(u[MAPS])["drawn"] for u in shown(services, drawings, asked) if u[MAPS]]
     assert set(again) == {"umap"}
 
 
 def test_choices_in_the_sidebar_draw_nothing_where_the_tab_is_not_seen(services, drawings):
     updates = shown(services, drawings, replace(ASKED, shown=False))
     assert len(updates) == 1
-    assert not any(isinstance(u, str) for u in updates[0])
+    assert updates[0][:5] == [""] * 5
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,36 @@ def test_one_variant_has_a_map_and_nothing_to_compare(services, drawings):
     assert json.loads(last[MAPS])["names"][0]["name"] == "b"
     assert tab.pair_of(["a", "b", "c"], "b", "b") == ("b", "a")
     assert tab.pair_of(["a", "b", "c"], "gone", "c") == ("a", "c")
+
+
+def test_only_the_latest_request_is_answered_and_nothing_is_lost(services, drawings):
+    turns = Turns()
+    visit = Visit(services, drawings, turns, "visitor")
+    first = tab.show_map(visit, ASKED)
+    next(first)
+    coloured = list(tab.show_map(visit, replace(ASKED, colour="cluster")))
+    assert list(first) == []  # the earlier one ends without a word
+    hidden = list(tab.show_map(visit, replace(ASKED, shown=False)))
+    assert hidden[0][MAPS] == coloured[-1][MAPS]  # what is seen stays
+    failed = list(tab.show_map(visit, replace(ASKED, seed=None)))
+    assert failed[-1][MAPS] == coloured[-1][MAPS]
+    assert failed[-1][NUMBERS] == coloured[-1][NUMBERS]
+
+
+def test_a_request_for_other_maps_stops_the_work_and_one_for_the_same_goes_on():
+    turns = Turns()
+    one = turns.begin("visitor", ASKED.geometry)
+    same = turns.begin("visitor", replace(ASKED, colour="trust").geometry)
+    assert same.cancel is one.cancel
+    assert not one.cancel.is_set()
+    assert (turns.is_latest("visitor", one), turns.is_latest("visitor", same)) == (False, True)
+    other = turns.begin("visitor", replace(ASKED, corpus="others").geometry)
+    assert one.cancel.is_set()
+    turns.begin("somebody else", ASKED.geometry)
+    assert not other.cancel.is_set()
+    turns.stop("visitor")
+    assert other.cancel.is_set()
+    assert not turns.begin("visitor", replace(ASKED, corpus="others").geometry).cancel.is_set()
 
 
 def test_an_empty_query_has_no_star(services, drawings):
@@ -205,31 +237,30 @@ def test_texts_of_documents_are_shown_as_texts(home):
 
 def test_the_frame_is_no_template():
     assert not set("{}$`") & set(html_map.FRAME)
-    assert map_view.plotly_script().is_file()
 
 
 # ---------------------------------------------------------------------------------------------------- doors, downloads
 
 
 def test_doors_open_compare_and_layers_with_the_document(services):
-    found = tab.asked_door(services, "points", ["b"], {"document": "d4", "door": "layers"})
+    found = map_doors.asked_door(services, "points", ["b"], {"document": "d4", "door": "layers"})
     assert found == ("layers", "Title 4 text 4", "b")
     for data in ({}, {"document": "gone", "door": "layers"}, {"document": "d4", "door": "x"}, {"door": "compare"}):
         with pytest.raises(gr.Error):
-            tab.asked_door(services, "points", [], data)
+            map_doors.asked_door(services, "points", [], data)
 
 
 def test_downloads_carry_ids_and_settings(services):
     space = services.maps.draw(services.library.open("points"), ["a", "b"], MapSettings("pca", 8))
-    rows = list(csv.DictReader(tab.positions_csv(space).splitlines()))
+    rows = list(csv.DictReader(command.positions_csv(space).splitlines()))
     assert rows[3]["id"] == "d3"
     assert rows[3]["method"] == "pca"
     assert float(rows[3]["x b"]) == pytest.approx(float(space.positions["b"][3, 0]), abs=1e-5)
-    page_ = tab.figure_html(services.maps, space, shading.by_label(space.corpus), "a query")
+    page_ = command.figure_html(services.maps, space, shading.by_label(space.corpus), "a query")
     assert "Corpus points" in page_
 
 
 def test_our_scripts_are_plain_files():
     folder = Path(map_view.__file__).parent
-    for name in ("map.js", "map_table.js"):
+    for name in ("map_points.js", "map.js", "map_use.js", "map_table.js"):
         assert "http" not in (folder / name).read_text(encoding="utf-8")  # nothing from elsewhere
