@@ -28,7 +28,8 @@ from explorer.errors import Cancelled, InputError
 from explorer.pooling import CrossAttentionPooler, PoolerConfig
 from explorer.record import read_record
 from explorer.training import STOP_FILE, Stop, checkpoints, commit, config_for, train
-from explorer.training_config import TrainingConfig, add_training_options, field_docs, given_options, portable
+from explorer.options import field_docs
+from explorer.training_config import TrainingConfig, add_training_options, given_options, portable
 from explorer.training_model import ADAPTER, Collator, build, make_loss, sentence_transformer
 from explorer.training_run import Run
 
@@ -131,7 +132,7 @@ def test_every_field_is_explained_and_is_an_option():
     add_training_options(parser)
     options = {flag for action in parser._actions for flag in action.option_strings}
     for field in dataclasses.fields(TrainingConfig):
-        assert len(field_docs()[field.name]) > 10
+        assert len(field_docs(TrainingConfig)[field.name]) > 10
         assert "--" + field.name.replace("_", "-") in options
     assert given_options(parser.parse_args(["--seed", "3", "--no-gradient-checkpointing"])) == {
         "seed": 3,
