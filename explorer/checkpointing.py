@@ -11,11 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from transformers import Trainer
 
-
-def checkpoints(output: Path) -> list[Path]:
-    """Checkpoints to resume from, oldest first. They are named only when they are whole."""
-    found = [p for p in output.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+from .training import checkpoints
 
 
 class WholeCheckpoints(Trainer):

@@ -42,7 +42,7 @@ def field_docs(cls: type) -> dict[str, str]:
 
 def check_types(config: Any) -> None:
     """`InputError` if a field's value is not of its type, or is none of its names."""
-    for name, kind in field_types(type(config)).items():
+    for name, kind in field_types(config.__class__).items():
         _check_type(name, getattr(config, name), kind)
 
 

@@ -35,7 +35,7 @@ def continuations(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, se
             **inputs, do_sample=True, temperature=0.8, top_p=0.95, max_new_tokens=40
         )[0]
         text = tokenizer.decode(ids[inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        found.append((prompt, " ".join(text.split())))
+        found.append((prompt, " ".join(str(text).split())))
     return found
 
 
@@ -81,8 +81,8 @@ which {record["tokens"]:,} tokens were seen in {record["steps"]:,} steps, {recor
 
 ## Prediction of held-out text
 
-Perplexity **{held_out["perplexity"]:.2f}** per token, {held_out["bits_per_byte"]:.3f} bits per byte, the likeliest token is
-the right one in {held_out["accuracy"]:.1%} of {held_out["tokens"]:,} tokens.
+Perplexity **{held_out["perplexity"]:.2f}** per token, {held_out["bits_per_byte"]:.3f} bits per byte; the likeliest
+token is the right one in {held_out["accuracy"]:.1%} of {held_out["tokens"]:,} tokens.
 
 ## What it writes
 

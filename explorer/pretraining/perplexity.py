@@ -13,7 +13,7 @@ import torch
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 AT_ONCE = 4096
 """Tokens of one forward pass."""
@@ -37,10 +37,10 @@ class Perplexity:
 
 @torch.inference_mode()
 def measure(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: np.ndarray, device: torch.device
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: np.ndarray, device: torch.device
 ) -> Perplexity:
     """Perplexity on packed text [n, context]; the model's own precision, the loss in float32."""
-    model = model.to(device).eval()  # type: ignore[call-arg]
+    model = model.to(device=device).eval()  # type: ignore[call-arg]
     loss = right = count = 0.0
     context = rows.shape[1]
     step = max(1, AT_ONCE // context)
@@ -59,12 +59,15 @@ def measure(
     )
 
 
-def of_saved(name: str, files: tuple[str, ...], docstrings: bool, share: float, context: int, device: str) -> Perplexity:
+def of_saved(
+    name: str, files: tuple[str, ...], docstrings: bool, share: float, context: int, device: str
+) -> Perplexity:
     """Of a model by path or name, on the passages of text files that a pretraining run with this share holds out.
 
     A share of 1 takes all passages. Raises `InputError` for a model or text that cannot be read.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as hf_logging
 
     from ..backbone import loading, pick_device, resolve
     from .text import is_held_out, pack, read_passages
@@ -74,6 +77,7 @@ def of_saved(name: str, files: tuple[str, ...], docstrings: bool, share: float, 
     held_out = [p for p in read_passages(files, docstrings) if share == 1 or is_held_out(p, share)]
     if not held_out:
         raise InputError(f"no passage of the text is held out with a share of {share:g}; --held-out 1 takes all")
+    hf_logging.disable_progress_bar()
     where = resolve(name)
     local = Path(where).is_dir()
     with loading(name):

@@ -26,11 +26,11 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as hf_logging
 
 from ..backbone import dtype_name, pick_device, pick_dtype
-from ..checkpointing import WholeCheckpoints, checkpoints
+from ..checkpointing import WholeCheckpoints
 from ..errors import InputError
 from ..progress import report
 from ..store import whole_file
-from ..training import Stop
+from ..training import Stop, checkpoints
 from .card import model_card
 from .config import PretrainingConfig
 from .perplexity import measure
@@ -136,8 +136,8 @@ def build(config: PretrainingConfig, tokenizer: PreTrainedTokenizerFast) -> Qwen
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        attn_implementation=kernel,
     )
+    asked._attn_implementation = kernel
     return Qwen3ForCausalLM(asked)
 
 
@@ -228,7 +228,8 @@ class PretrainingTrainer(WholeCheckpoints):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         if self.lr_scheduler is None:
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer, lambda step: rate(self.clock.share(step), self.config.warmup)
+                optimizer or self.optimizer,  # type: ignore[arg-type]
+                lambda step: rate(self.clock.share(step), self.config.warmup),
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
@@ -237,12 +238,14 @@ class PretrainingTrainer(WholeCheckpoints):
         """The time is written into the trainer's state, where a resumed run finds it."""
         super().log({**logs, "seconds": round(self.clock.seconds, 2)}, start_time)
 
-    def load_best(self) -> None:
-        """Not used: the last weights are the run's."""
-
     def tokens(self, steps: int) -> int:
         """Tokens seen in so many steps."""
         return steps * self.config.batch_size * self.config.context
+
+    def points(self, name: str) -> list[list[float]]:
+        """A curve so far: step, tokens, what was logged under this name."""
+        logged = [(int(entry["step"]), entry[name]) for entry in self.state.log_history if name in entry]
+        return [[step, self.tokens(step), round(value, 4)] for step, value in logged]
 
 
 class Clock(TrainerCallback):
@@ -320,9 +323,6 @@ def finish(trainer: PretrainingTrainer, tokenizer: PreTrainedTokenizerFast, text
     model = model.to(torch.bfloat16).eval()
     model.config._attn_implementation = "sdpa"
     found = measure(model, tokenizer, np.asarray(trainer.held_out), trainer.device)
-    history = trainer.state.log_history
-    curve = [[e["step"], trainer.tokens(e["step"]), round(e["loss"], 4)] for e in history if "loss" in e]
-    held_out = [[e["step"], trainer.tokens(e["step"]), round(e["eval_loss"], 4)] for e in history if "eval_loss" in e]
     steps, seconds = trainer.state.global_step, trainer.clock.seconds
     record = {
         "config": {**config.to_json(), "text": [Path(file).name for file in config.text]},
@@ -335,8 +335,8 @@ def finish(trainer: PretrainingTrainer, tokenizer: PreTrainedTokenizerFast, text
         "device": trainer.device.type,
         "precision": trainer.precision,
         "held_out": found.to_json(),
-        "curve": curve,
-        "held_out_curve": held_out,
+        "curve": trainer.points("loss"),
+        "held_out_curve": trainer.points("eval_loss"),
     }
     model.save_pretrained(output, max_shard_size=SHARD)
     tokenizer.save_pretrained(output)

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..store import content_hash
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 SUFFIXES = (".txt", ".txt.xz")
@@ -78,10 +78,10 @@ def train_tokenizer(passages: Sequence[str], vocabulary: int, context: int) -> P
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    bpe.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,  # type: ignore[call-arg]
+        vocab_size=vocabulary,
         special_tokens=[BEGIN, END, PAD],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -92,7 +92,7 @@ def train_tokenizer(passages: Sequence[str], vocabulary: int, context: int) -> P
             f"the text is too little for a vocabulary of {vocabulary} tokens: only {bpe.get_vocab_size()} can be made"
         )
     begin = bpe.token_to_id(BEGIN)
-    bpe.post_processor = TemplateProcessing(  # type: ignore[assignment]
+    bpe.post_processor = TemplateProcessing(
         single=f"{BEGIN} $A", pair=f"{BEGIN} $A {BEGIN} $B", special_tokens=[(BEGIN, begin)]
     )
     return PreTrainedTokenizerFast(
@@ -105,7 +105,7 @@ def train_tokenizer(passages: Sequence[str], vocabulary: int, context: int) -> P
     )
 
 
-def pack(passages: Sequence[str], tokenizer: PreTrainedTokenizerFast, context: int) -> np.ndarray:
+def pack(passages: Sequence[str], tokenizer: PreTrainedTokenizerBase, context: int) -> np.ndarray:
     """Passages end to end, each between beginning and end token, cut to sequences of full length: uint16 [n, context].
 
     A passage may go on in the next sequence; what is left after the last full one is dropped.
