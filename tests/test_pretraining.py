@@ -23,12 +23,20 @@ from explorer.variants import Shelf
 
 WORDS = "the a cat dog river stone reads writes sees under over quickly slowly and then because every small old".split()
 SIZES = "--layers 2 --width 32 --heads 2 --head-dim 16 --ffn 48 --vocabulary 320 --context 32".split()
-SIZES += "--batch-size 8 --micro-batch 4 --held-out 0.1 --dtype float32 --device cpu".split()
+SIZES += "--batch-size 8 --micro-batch 4 --held-out 0.1 --dtype float32 --device cpu --threads 1".split()
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:
     draw = np.random.default_rng(seed)
     return [" ".join(draw.choice(WORDS, 24)) + f" {i}." for i in range(count)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _threads_as_before():
+    """One thread is quickest for models this small; the tests that follow get back what they had."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +51,10 @@ def text(tmp_path_factory):
 def pretrained(text, tmp_path_factory):
     """A finished run, stopped once on its way and resumed."""
     output = tmp_path_factory.mktemp("pretrained") / "lm"
-    asked = ["pretrain", "--text", str(text), *SIZES, "--tokens", "20000", "--learning-rate", "3e-3"]
+    asked = ["pretrain", "--text", str(text), *SIZES, "--tokens", "12000", "--learning-rate", "3e-3"]
     asked += ["--output", str(output)]
     patch = pytest.MonkeyPatch()
-    patch.setattr(pretraining.Clock, "on_step_begin", stopping(30))
+    patch.setattr(pretraining.Clock, "on_step_begin", stopping(20))
     assert main(asked) == 0
     patch.undo()
     seen = {"checkpoints": [p.name for p in checkpoints(output)], "finished": (output / "config.json").exists()}
@@ -114,15 +122,15 @@ def test_the_rate_rises_and_falls():
 
 def test_a_stopped_run_goes_on_and_learns(pretrained):
     output, seen = pretrained
-    assert seen == {"checkpoints": ["checkpoint-30"], "finished": False}
+    assert seen == {"checkpoints": ["checkpoint-20"], "finished": False}
     record = json.loads((output / "pretraining.json").read_text())
-    assert record["steps"] == 79
-    assert record["tokens"] == 79 * 8 * 32
-    assert [step for step, *_ in record["held_out_curve"]] == [30, 79]
+    assert record["steps"] == 47
+    assert record["tokens"] == 47 * 8 * 32
+    assert [step for step, *_ in record["held_out_curve"]] == [20, 47]
     assert record["held_out_curve"][-1][2] < record["held_out_curve"][0][2] < math.log(320)
     assert not checkpoints(output)
     assert not (output / "work").exists()
-    assert "--tokens 20000" in (output / "README.md").read_text()
+    assert "--tokens 12000" in (output / "README.md").read_text()
 
 
 def test_transformers_alone_loads_it_and_it_continues_a_text(pretrained):
@@ -264,7 +272,7 @@ def test_a_folder_with_a_model_is_left_alone(pretrained, text, capsys):
 
 
 def test_a_resumed_run_keeps_its_sizes(text, tmp_path, capsys, monkeypatch):
-    asked = ["pretrain", "--text", str(text), *SIZES, "--tokens", "20000", "--output", str(tmp_path / "lm")]
+    asked = ["pretrain", "--text", str(text), *SIZES, "--tokens", "12000", "--output", str(tmp_path / "lm")]
     monkeypatch.setattr(pretraining.Clock, "on_step_begin", stopping(1))
     assert main(asked) == 0
     assert main(asked) == 2
