@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .designs import DEFAULT_BACKBONE, MINILM, Attention, States
+from .designs import DEFAULT_BACKBONE, LM, MINILM, Attention, States
 from .errors import InputError
 from .record import DTYPES
 from .states import StateReader
+from .store import CHECKPOINTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,9 +50,13 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 def resolve(name: str) -> str:
     """A folder with the model's files, or the hub id itself when it must be downloaded.
 
-    Order: local path, the packaged MiniLM, the local hub cache, the hub. No network call is made here.
-    Raises `InputError` for a name that is neither a folder nor a hub id.
+    Order: the language model that comes with the project, local path, the packaged MiniLM, the local hub cache, the
+    hub. No network call is made here. Raises `InputError` for a name that is neither a folder nor a hub id.
     """
+    if name == LM:
+        name = str(CHECKPOINTS / LM)
+        if not os.path.isdir(name):
+            raise InputError(f"the language model '{LM}' is not here: this copy has no folder checkpoints/{LM}")
     if os.path.isdir(name):
         if not os.path.isfile(os.path.join(name, "config.json")):
             raise InputError(f"the folder '{name}' holds no model: it has no config.json")

@@ -14,6 +14,8 @@ from .errors import InputError
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 DEFAULT_BACKBONE = MINILM
 """A bare design name means this backbone's variant; its weights come with the requirements and need no network."""
+LM = "lm"
+"""The small causal language model that comes with the project, in `checkpoints/lm/`."""
 
 Pooling = Literal["eos", "mean", "last-layer", "multi-layer"]
 Attention = Literal["causal", "bidirectional"]

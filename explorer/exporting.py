@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .designs import Design
+from .designs import LM, Design
 from .errors import InputError
 from .store import whole_file, whole_folder
 from .variants import Shelf, Variant
@@ -49,6 +49,8 @@ def export(name: str, output: Path, shelf: Shelf, weights: Weights = "merged", p
         raise InputError(f"'{variant.name}' is no variant of a design here, so there is nothing of ours to export")
     if weights == "adapter" and variant.path is None:
         raise InputError(f"'{variant.name}' has no adapter; export it merged")
+    if weights == "adapter" and variant.backbone == LM:
+        raise InputError(f"the backbone '{LM}' lies on no hub, so an adapter alone would not load; export it merged")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"'{output}' is there already and not empty; give another --output")
     encoder = _in_float32(variant, shelf)

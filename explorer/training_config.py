@@ -6,22 +6,16 @@ Nothing here imports torch, so that the command line and the page can show all o
 from __future__ import annotations
 
 import argparse
-import ast
-import inspect
 import json
 import math
-import shlex
-import textwrap
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
-from functools import cache
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from .designs import DEFAULT_BACKBONE, Design, design
 from .errors import InputError
+from .options import add_options, check_types, command_line, given_fields
 from .record import DTYPES
 
 Schedule = Literal["linear", "cosine", "constant"]
@@ -132,8 +126,7 @@ class TrainingConfig:
         design(self.design)
         if not self.data:
             raise InputError("there is no training data; give a file, hub:OWNER/NAME:SPLIT or builtin:docstrings")
-        for name, kind in field_types().items():
-            _check_type(name, getattr(self, name), kind)
+        check_types(self)
         self._check_numbers()
         if self.dtype not in DTYPES:
             raise InputError(f"dtype '{self.dtype}' is none of: {', '.join(DTYPES)}")
@@ -182,106 +175,21 @@ class TrainingConfig:
 
     def command(self, output: str) -> str:
         """The command line that runs this configuration; fields at their default are left out."""
-        parts = ["python", "-m", "explorer", "train"]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value == field.default:
-                continue
-            flag = "--" + field.name.replace("_", "-")
-            if isinstance(value, bool):
-                parts.append(flag if value else flag.replace("--", "--no-", 1))
-            else:
-                values = [str(v) for v in value] if isinstance(value, tuple) else [str(value)]
-                parts += [f"{flag}={values[0]}"] if values[0].startswith("-") else [flag, *values]
-        return shlex.join([*parts, "--output", output])
-
-
-@cache
-def field_types() -> dict[str, Any]:
-    """Field -> its type."""
-    return typing.get_type_hints(TrainingConfig)
-
-
-@cache
-def field_docs() -> dict[str, str]:
-    """Field -> the docstring under it, in one line."""
-    source = ast.parse(textwrap.dedent(inspect.getsource(TrainingConfig))).body[0]
-    assert isinstance(source, ast.ClassDef)
-    docs: dict[str, str] = {}
-    for node, after in zip(source.body, source.body[1:], strict=False):
-        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            assert isinstance(node.target, ast.Name)
-            docs[node.target.id] = " ".join(str(after.value.value).split())
-    return docs
-
-
-def _check_type(name: str, value: Any, kind: Any) -> None:
-    """`InputError` if a value is not of its field's type, or is none of its names."""
-    if typing.get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise InputError(f"{name} '{value}' is none of: {', '.join(get_args(kind))}")
-        return
-    if typing.get_origin(kind) is tuple:
-        right = all(isinstance(part, str) and part for part in value)
-    elif kind is float:
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    else:
-        right = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not right:
-        asked = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}.get(kind, "texts")
-        raise InputError(f"{name} must be {asked}, not {value!r}")
+        return command_line("train", self, output)
 
 
 # ----------------------------------------------------------------------------------------------------- command line
 
 
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
-
-
 def add_training_options(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
-    """One option a field, but for those `without`.
-
-    Options that are not given are absent from the result, so that a resumed run knows them.
-    """
+    """One option a field, but for those `without`; see `options.add_options`."""
     group = parser.add_argument_group("training")
-    for field in fields(TrainingConfig):
-        if field.name in without:
-            continue
-        kind, flag = field_types()[field.name], "--" + field.name.replace("_", "-")
-        default = "" if field.default in (MISSING, "", ()) else f" (default: {field.default})"
-        options: dict[str, Any] = {"default": argparse.SUPPRESS}
-        options["help"] = (field_docs()[field.name] + default).replace("%", "%%")
-        if kind is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        elif typing.get_origin(kind) is tuple:
-            options |= {"nargs": "+", "metavar": "FILE" if field.name == "data" else "ROLE=NAME"}
-        else:
-            options |= {"type": {int: _whole, float: _number}.get(kind, str), "metavar": _metavar(kind)}
-        group.add_argument(flag, **options)
-
-
-def _metavar(kind: Any) -> str:
-    if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is Literal:
-        return "{" + ",".join(get_args(kind)) + "}"
-    return {int: "N", float: "X"}.get(kind, "NAME")
+    add_options(group, TrainingConfig, {"data": "FILE", "columns": "ROLE=NAME"}, without)
 
 
 def given_options(options: argparse.Namespace) -> dict[str, Any]:
     """The fields that the command line names."""
-    return {
-        field.name: getattr(options, field.name) for field in fields(TrainingConfig) if hasattr(options, field.name)
-    }
+    return given_fields(options, TrainingConfig)
 
 
 def from_given(given: Mapping[str, Any]) -> TrainingConfig:

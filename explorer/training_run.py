@@ -28,6 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as hf_logging
 
 from .backbone import Backbone, dtype_name, pick_device, pick_dtype
+from .checkpointing import WholeCheckpoints
 from .embeddings import read_vectors
 from .encoder import Encoder, PooledEncoder, TextSettings, is_out_of_memory
 from .errors import InputError
@@ -278,11 +279,6 @@ def guide_vectors(
     if not config.guide_weight:
         return None
     guide = load_guide(config.guide, config)
-    if guide.dimension != student.dimension:
-        raise InputError(
-            f"the guide '{config.guide}' has {guide.dimension} dimensions, the backbone {student.dimension}; "
-            "choose a guide of the same width"
-        )
     pairs = [data.pairs[row] for row in sorted({row for batch in plan for row in batch})]
     queries = list(dict.fromkeys(pair.query for pair in pairs))
     documents = list(dict.fromkeys(text for pair in pairs for text in pair.texts[1:]))
@@ -296,8 +292,25 @@ def guide_vectors(
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
         rows.append(vectors)
+    if guide.dimension != student.dimension:
+        rows, kept = to_width(rows, student.dimension)
+        reporter.say(f"the guide's {guide.dimension} dimensions become {student.dimension}: {kept:.1%} of it is kept")
     places = [{text: i for i, text in enumerate(texts)} for texts in (queries, documents)]
     return GuideVectors(places[0], places[1], (rows[0], rows[1]))
+
+
+def to_width(rows: Sequence[np.ndarray], width: int) -> tuple[list[np.ndarray], float]:
+    """Vectors [n, d] of a guide with another width d, as [n, width], and the share of their squares that is kept.
+
+    They are turned onto their main directions (uncentred PCA over all of them), of which the first `width` are kept, or
+    filled up with zeros: the best that cosines of so many numbers can copy.
+    """
+    together = np.concatenate(rows).astype(np.float64)
+    values, directions = np.linalg.eigh(together.T @ together)  # ascending
+    kept = directions[:, ::-1][:, :width]
+    more = max(0, width - kept.shape[1])
+    turned = [np.pad(part @ kept, ((0, 0), (0, more))).astype(np.float32) for part in rows]
+    return turned, float(values[::-1][:width].sum() / values.sum())
 
 
 def with_mined_negatives(data: Pairs, config: TrainingConfig, processes: int, reporter: Reporter) -> Pairs:
@@ -396,7 +409,7 @@ def make_trainer(run: Run, collator: Collator) -> VariantTrainer:
     return VariantTrainer(run, arguments, collator)
 
 
-class VariantTrainer(SentenceTransformerTrainer):
+class VariantTrainer(WholeCheckpoints, SentenceTransformerTrainer):
     """Batches by plan, checkpoints whole or not at all, and a smaller micro-batch where memory runs out."""
 
     def __init__(self, run: Run, arguments: SentenceTransformerTrainingArguments, collator: Collator) -> None:
@@ -404,7 +417,6 @@ class VariantTrainer(SentenceTransformerTrainer):
         self.rows = run.config.batch_size // run.processes
         self.micro_batch = min(run.config.micro_batch, self.rows)
         self.follower = Follower(run)
-        self._folder = str(run.output)
         model = sentence_transformer(run.module)
         super().__init__(
             model=model,
@@ -490,38 +502,6 @@ class VariantTrainer(SentenceTransformerTrainer):
         return self.data_collator([self.run.data.pairs[row] for row in rows])  # type: ignore[misc]
 
     # -- checkpoints
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return self._folder
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Written beside its place and renamed when whole; older ones go afterwards."""
-        place = self.run.output / f"checkpoint-{self.state.global_step}"
-        if place.exists():
-            return
-        making = self.run.output / ".checkpoint.tmp"
-        if self.run.rank == 0:
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir()
-        self._barrier()
-        self._folder = str(making)
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._folder = str(self.run.output)
-        self._barrier()
-        if self.run.rank == 0:
-            os.replace(making / place.name, place)
-            shutil.rmtree(making)
-            for old in checkpoints(self.run.output)[:-1]:
-                aside = old.with_name(f".{old.name}.tmp")
-                os.replace(old, aside)
-                shutil.rmtree(aside)
-        self._barrier()
-
-    def _barrier(self) -> None:
-        if self.run.processes > 1:
-            dist.barrier()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.run.output)

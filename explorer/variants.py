@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .designs import DEFAULT_BACKBONE, DESIGNS, MINILM, READS, Design, design
+from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MINILM, READS, Design, design
 from .errors import InputError
 from .record import read_record
-from .store import data_dir
+from .store import CHECKPOINTS, data_dir
 
 if TYPE_CHECKING:
     from .backbone import Backbone
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
 TRAINED_HERE = ("variants", "mine")
 """Where the page's fine-tunes put their variants, below the user's data directory."""
 PUBLISHED = "minilm-published"
@@ -77,10 +76,12 @@ class Variant:
             return "A sentence-transformers model with its own pooling and prompts."
         assert self.design is not None
         reads = f"Reads {READS[self.design.pooling]}, {self.design.attention} attention."
+        if self.backbone == LM:
+            reads += " On a small language model made for teaching, not for search."
         if self.source == "published":
             return f"The published model, untouched. {reads}"
         if self.source == "untrained":
-            return f"Not trained: the published weights, read in a way they were not trained for. {reads}"
+            return f"Not trained: the backbone's own weights, read in a way they were not trained for. {reads}"
         steps = self.record.get("training", {}).get("steps")
         return f"Trained{f' for {steps} steps' if steps else ''}. {reads}"
 
@@ -128,7 +129,8 @@ class Shelf:
         for folder in self.folders[2:]:
             if not folder.is_dir():
                 raise InputError(f"the checkpoints folder '{folder}' does not exist")
-        self.backbone_ids = list(dict.fromkeys((DEFAULT_BACKBONE, *backbones)))
+        embedded = (DEFAULT_BACKBONE, LM) if (CHECKPOINTS / LM / "config.json").is_file() else (DEFAULT_BACKBONE,)
+        self.backbone_ids = list(dict.fromkeys((*embedded, *backbones)))
         self.contenders = list(dict.fromkeys(contenders))
         self.problems: list[str] = []
         self._backbones: dict[str, Backbone] = {}

@@ -18,7 +18,7 @@ from explorer.errors import Cancelled, InputError
 from explorer.layers import states
 from explorer.layers.ablation import Ablation, rank_correlation
 from explorer.layers.lab import LayerLab
-from explorer.layers.probe import judged_queries, retrieval_quality, unit
+from explorer.layers.probe import judged_queries, pair_correlations, retrieval_quality, unit
 from explorer.layers.states import LayerStates
 from explorer.layers.switching import Switched
 from explorer.measures import quality
@@ -335,6 +335,17 @@ def test_the_probe_measures_every_layers_own_vector(lab, name, read):
     if name in ("eos-causal", "mean-bidirectional"):  # the last layer's own vector is what these designs hand out
         assert probe.scores[-1].values("nDCG").tolist() == probe.own.values("nDCG").tolist()
     json.dumps(probe.to_json(), allow_nan=False)
+
+
+def test_pairs_are_ordered_layer_by_layer():
+    """Layer 1 has the pairs in the order of their scores, layer 2 in the opposite one, layer 3 tells none apart."""
+    angles = np.array([[0.1, 1.2, 0.5], [0.4, 0.8, 0.5], [0.9, 0.2, 0.5]])
+    first = np.tile([1.0, 0.0], (3, 3, 1))
+    second = 7 * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    assert pair_correlations(first, second, [3.0, 2.0, 1.0]) == pytest.approx((1, -1, 0))
+    for scores in ([1.0, 2.0], [1.0, 1.0, 1.0]):
+        with pytest.raises(InputError, match="say nothing"):
+            pair_correlations(first[: len(scores)], second[: len(scores)], scores)
 
 
 def test_a_probe_can_read_either_summary(lab):

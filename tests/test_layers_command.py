@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 import tiny
@@ -93,6 +94,24 @@ def test_a_corpus_ablated_and_probed(run, shelf):
     assert found["why_here"]["document"] == "d2"
 
 
+def test_layers_on_scored_pairs_and_their_picture(run, shelf, tmp_path):
+    pairs, picture = tmp_path / "pairs.jsonl", tmp_path / "curves.svg"
+    rows = [("red fox", "red fox", 5), ("blue cat", "green dog", 1), ("grey owl sees", "grey owl", 4), ("a", "b c", 2)]
+    pairs.write_text("".join(json.dumps({"sentence1": a, "sentence2": b, "score": s}) + "\n" for a, b, s in rows))
+    asked = ["--variant", MULTI, "--corpus", str(shelf / "corpus"), "--probe", "--sts", str(pairs)]
+    code, out, _ = run(*asked, "--figure", str(picture), "--json")
+    assert code == 0
+    sts = json.loads(out)["sts"]
+    assert (sts["pairs"], sts["layers"], len(sts["scores"])) == (4, [1, 2, 3], 3)
+    assert all(-1 <= score <= 1 for score in (*sts["scores"], sts["variant_score"]))
+    drawn = ElementTree.parse(picture).getroot()
+    assert len(drawn.findall(".//{*}polyline")) == 2
+    assert len(drawn.findall(".//{*}circle")) == 6
+    code, out, _ = run(*asked)
+    assert code == 0
+    assert "on 4 pairs of pairs.jsonl" in out
+
+
 def test_lines_for_people(run, shelf):
     code, out, _ = run("--variant", MULTI, "--text", "red fox", "--text-b", "blue cat")
     assert code == 0
@@ -119,6 +138,10 @@ def test_lines_for_people(run, shelf):
         (["--variant", MULTI, "--text", "a", "--ablate"], "--ablate needs --corpus"),
         (["--variant", MULTI, "--corpus", "mteb-tasks", "--off", "1"], "--off needs --query"),
         (["--variant", MULTI, "--corpus", "mteb-tasks", "--query", "a", "--off", "one"], "not 'one'"),
+        (["--variant", MULTI, "--text", "a", "--sts", "x.csv"], "--sts needs --corpus"),
+        (["--variant", MULTI, "--corpus", "CORPUS", "--figure", "x.svg"], "--figure goes with --probe"),
+        (["--variant", MULTI, "--corpus", "CORPUS", "--probe", "--figure", "x.png"], "ends with .svg, not 'x.png'"),
+        (["--variant", MULTI, "--corpus", "CORPUS", "--probe", "--sts", "none.csv"], "none.csv"),
         (["--variant", "bm25", "--text", "a"], "'bm25' matches words and makes no vectors"),
         (["--variant", "none", "--text", "a"], "no variant 'none' on the shelf"),
         (["--variant", MULTI, "--corpus", "nowhere"], "no corpus 'nowhere'"),

@@ -25,10 +25,11 @@ from explorer.backbone import Backbone
 from explorer.designs import DESIGNS, design
 from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import Cancelled, InputError
+from explorer.options import field_docs
 from explorer.pooling import CrossAttentionPooler, PoolerConfig
 from explorer.record import read_record
 from explorer.training import STOP_FILE, Stop, checkpoints, commit, config_for, train
-from explorer.training_config import TrainingConfig, add_training_options, field_docs, given_options, portable
+from explorer.training_config import TrainingConfig, add_training_options, given_options, portable
 from explorer.training_model import ADAPTER, Collator, build, make_loss, sentence_transformer
 from explorer.training_run import Run
 
@@ -131,7 +132,7 @@ def test_every_field_is_explained_and_is_an_option():
     add_training_options(parser)
     options = {flag for action in parser._actions for flag in action.option_strings}
     for field in dataclasses.fields(TrainingConfig):
-        assert len(field_docs()[field.name]) > 10
+        assert len(field_docs(TrainingConfig)[field.name]) > 10
         assert "--" + field.name.replace("_", "-") in options
     assert given_options(parser.parse_args(["--seed", "3", "--no-gradient-checkpointing"])) == {
         "seed": 3,
@@ -649,10 +650,19 @@ def test_a_guide_draws_the_vectors_to_its_own(asked, tmp_path, monkeypatch, home
     assert losses(tmp_path / "b")[1] == pytest.approx(losses(tmp_path / "a")[1], abs=1e-4)
 
 
-def test_a_guide_of_another_width_is_refused(asked, tmp_path, monkeypatch):
-    monkeypatch.setattr(training_run, "load_guide", lambda *_: FakeGuide(16))
-    with pytest.raises(InputError, match="has 16 dimensions, the backbone 32"):
-        train(asked(guide="any", guide_weight=1.0), tmp_path / "a")
+def test_a_guide_of_another_width_is_turned_onto_its_main_directions(asked, tmp_path, monkeypatch, capsys):
+    plane = np.random.default_rng(0).normal(size=(9, 2)) @ np.random.default_rng(1).normal(size=(2, 6))
+    (first, second), kept = training_run.to_width([plane[:4], plane[4:]], 3)
+    assert (first.shape, second.shape, kept) == ((4, 3), (5, 3), pytest.approx(1.0))
+    np.testing.assert_allclose(np.concatenate([first, second]) @ first.T, plane @ plane[:4].T, atol=1e-5)
+    (wider,), kept = training_run.to_width([plane], 8)
+    assert wider.shape == (9, 8)
+    assert kept == pytest.approx(1.0)
+    np.testing.assert_allclose(wider @ wider.T, plane @ plane.T, atol=1e-5)
+
+    monkeypatch.setattr(training_run, "load_guide", lambda *_: FakeGuide(48))
+    train(asked(guide="any", guide_weight=1.0), tmp_path / "a")
+    assert "the guide's 48 dimensions become 32" in capsys.readouterr().err
 
 
 def test_hard_negatives_are_mined(asked, tmp_path):

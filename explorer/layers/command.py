@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
@@ -23,6 +24,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-b", metavar="LABEL", help="a second label, to be compared with the first")
     parser.add_argument("--ablate", action="store_true", help="quality without each layer, and with each one alone")
     parser.add_argument("--probe", action="store_true", help="quality of every layer's own vector")
+    parser.add_argument("--sts", metavar="FILE", help="with --probe: also how each layer orders these scored pairs")
+    parser.add_argument("--figure", metavar="FILE.svg", help="with --probe: its curves as a picture")
     parser.add_argument("--query", help="rank the corpus for this query, with the layers --off switched off")
     parser.add_argument("--off", default="", metavar="N,…", help="layers to switch off, numbered from 1")
     parser.add_argument("--document", metavar="ID", help="with --query: why this document stands where it does")
@@ -35,10 +38,15 @@ def check(options: argparse.Namespace) -> list[int]:
         raise InputError("give either --text or --corpus")
     for name, needs in (
         ("text_b", "text"), ("label", "corpus"), ("label_b", "label"), ("ablate", "corpus"),
-        ("probe", "corpus"), ("query", "corpus"), ("off", "query"), ("document", "query"),
+        ("probe", "corpus"), ("sts", "corpus"), ("figure", "corpus"), ("query", "corpus"),
+        ("off", "query"), ("document", "query"),
     ):  # fmt: skip
         if getattr(options, name) and getattr(options, needs) is None:
             raise InputError(f"--{name.replace('_', '-')} needs --{needs}")
+    if (options.sts or options.figure) and not options.probe:
+        raise InputError(f"--{'sts' if options.sts else 'figure'} goes with --probe")
+    if options.figure and not options.figure.endswith(".svg"):
+        raise InputError(f"--figure names a file that ends with .svg, not '{options.figure}'")
     if not 1 <= options.top_k <= 50:
         raise InputError(f"top-k must be between 1 and 50, not {options.top_k}")
     parts = [part.strip() for part in options.off.split(",") if part.strip()]
@@ -85,6 +93,29 @@ def listed(array: Any) -> Any:
     return None if array is None else array.tolist()
 
 
+def scored_pairs(file: str) -> list[tuple[str, str, float]]:
+    """The pairs of a file. Raises `InputError`."""
+    from ..evaluation.scored_pairs import read_scored_pairs
+
+    return read_scored_pairs(Path(file))[0]
+
+
+def draw_probes(file: Path, result: dict[str, Any]) -> None:
+    """The curves of the probes over the layers as an SVG file."""
+    from ..store import whole_file
+    from ..study.svg import Curve, alone, curves
+
+    found = [result[key] for key in ("probe", "sts") if key in result]
+    names = [f"{p['metric']}, {p.get('corpus') or p['name']}" for p in found]
+    lines = [Curve(name, p["scores"]) for name, p in zip(names, found, strict=True)]
+    title = f"{result['variant']}: every layer's own vector ({found[0]['read']})"
+    try:
+        with whole_file(file) as temporary:
+            temporary.write_text(alone(curves(lines, title), title), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the picture '{file}' cannot be written: {error.strerror or 'no such folder'}") from error
+
+
 def of_corpus(options: argparse.Namespace, lab: Any, off: list[int]) -> dict[str, Any]:
     """Weights over a corpus, and what else was asked for."""
     from ..corpora.library import open_anything
@@ -94,6 +125,7 @@ def of_corpus(options: argparse.Namespace, lab: Any, off: list[int]) -> dict[str
     def progress(stage: str, done: int, total: int) -> None:
         print(f"\r{stage}: {done:,}/{total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
+    pairs = scored_pairs(options.sts) if options.sts else []
     corpus = open_anything(options.corpus)
     first = lab.documents(options.variant, corpus, options.label, progress)
     result: dict[str, Any] = {
@@ -116,6 +148,10 @@ def of_corpus(options: argparse.Namespace, lab: Any, off: list[int]) -> dict[str
         result["ablation"] = lab.ablate(options.variant, corpus, options.top_k, progress).to_json()
     if options.probe:
         result["probe"] = lab.probe(options.variant, corpus, None, options.top_k, progress).to_json()
+    if pairs:
+        result["sts"] = lab.probe_pairs(options.variant, Path(options.sts).name, pairs).to_json()
+    if options.figure:
+        draw_probes(Path(options.figure), result)
     if options.query is not None:
         if off or options.document is None:
             result["rerank"] = lab.rerank(options.variant, corpus, options.query, off, progress).to_json(options.top_k)
@@ -183,6 +219,12 @@ def show_corpus(result: dict[str, Any]) -> None:
         print(f"the variant itself: {p['variant_score']:.3f}")
         for layer, score in zip(p["layers"], p["scores"], strict=True):
             print(f"  {layer:>5}   {score:.3f}  {bar(score)}")
+    if "sts" in result:
+        p = result["sts"]
+        print(f"\n{p['metric']} of every layer's own vector on {p['pairs']:,} pairs of {p['name']}; ", end="")
+        print(f"the variant itself: {p['variant_score']:.3f}")
+        for layer, score in zip(p["layers"], p["scores"], strict=True):
+            print(f"  {layer:>5}   {score:.3f}  {bar(max(0.0, score))}")
     if "rerank" in result:
         r = result["rerank"]
         print(

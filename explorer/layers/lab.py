@@ -22,7 +22,7 @@ from ..encoder import Kind, PooledEncoder
 from ..errors import InputError
 from ..store import Cancel, Progress
 from .ablation import DEPTH, Ablation, AblationReport, Reranking, WhyHere, check_switchable
-from .probe import Probe, judged_queries, probe_layers
+from .probe import PairsProbe, Probe, judged_queries, pair_correlations, probe_layers
 from .reading import Reading, pooled, read
 from .samples import WeightSample, fixed_weights, sample_weights
 from .states import SUMMARIES, LayerStates, summary
@@ -137,6 +137,19 @@ class LayerLab:
             corpus, judged, [variant], k, progress=_encoding(progress), cancel=cancel
         ).quality
         return Probe(encoder.name, corpus.name, chosen, len(corpus), scores, ranked[encoder.name])
+
+    def probe_pairs(
+        self, variant: str, name: str, pairs: Sequence[tuple[str, str, float]], states: States | None = None
+    ) -> PairsProbe:
+        """How well each layer's own vector orders scored pairs of texts; `states` as in `probe`."""
+        encoder = self.encoder(variant)
+        chosen = states or summary(encoder)
+        first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+        scores = [pair[2] for pair in pairs]
+        read = [self.states.queries(encoder, texts, chosen) for texts in (first, second)]
+        own = [encoder.encode(texts, "query")[:, None] for texts in (first, second)]
+        found = pair_correlations(read[0], read[1], scores)
+        return PairsProbe(encoder.name, name, chosen, len(pairs), found, pair_correlations(own[0], own[1], scores)[0])
 
     def ablation(
         self,

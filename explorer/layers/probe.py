@@ -1,4 +1,5 @@
-"""How good would each layer be on its own? Retrieval with every layer's own vector, on a judged corpus.
+"""How good would each layer be on its own? Retrieval with every layer's own vector, on a judged corpus; likeness of
+texts by it, on scored pairs.
 
 The paper's motivation: what a text is about is not best readable from the last layer alone. No pooler takes part; a
 layer's vector is its end token's state or the mean of its tokens', of unit length.
@@ -6,7 +7,7 @@ layer's vector is its end token's state or the mean of its tokens', of unit leng
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,48 @@ class Probe:
             "variant_score": self.own.mean(METRIC),
             "best": self.best,
         }
+
+
+@dataclass(frozen=True)
+class PairsProbe:
+    """Spearman's correlation of cosine and score for every layer's own vector, layer 1 first, and for the variant."""
+
+    variant: str
+    name: str
+    read: States
+    pairs: int
+    scores: tuple[float, ...]
+    own: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "variant": self.variant,
+            "name": self.name,
+            "pairs": self.pairs,
+            "read": self.read,
+            "metric": "Spearman",
+            "layers": list(range(1, len(self.scores) + 1)),
+            "scores": list(self.scores),
+            "variant_score": self.own,
+            "best": int(np.argmax(self.scores)) + 1,
+        }
+
+
+def pair_correlations(first: np.ndarray, second: np.ndarray, scores: Sequence[float]) -> tuple[float, ...]:
+    """Spearman's correlation of cosines and scores, for each layer of states [n, L, d] and [n, L, d].
+
+    Raises `InputError` where it is not defined: fewer than three pairs, or scores that are all alike.
+    """
+    from scipy.stats import spearmanr
+
+    if len(scores) < 3 or len(set(scores)) < 2:
+        raise InputError(f"{len(scores)} pairs with {len(set(scores))} different scores say nothing; give 3 or more")
+    found = []
+    for i in range(first.shape[1]):
+        cosines = (unit(first[:, i]) * unit(second[:, i])).sum(1)
+        # Cosines that are all alike tell no pair from another.
+        found.append(float(spearmanr(cosines, scores).statistic) if np.ptp(cosines) > 0 else 0.0)
+    return tuple(found)
 
 
 def judged_queries(corpus: Corpus) -> dict[str, str]:

@@ -12,6 +12,8 @@ from math import floor, log10
 
 ROW, LEFT, RIGHT, TOP, WIDTH = 36, 10, 10, 4, 400
 """Names and numbers stand over their lines, so that a picture is as narrow as a phone and still read."""
+LOOKS = (("#0072B2", ""), ("#D55E00", ' stroke-dasharray="6 4"'))
+"""Colour and dash of the lines of `curves`: two at most."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,50 @@ def columns(values: Sequence[float], points: Sequence[Sequence[float]], uniform:
     parts.append(_line(left, y(uniform), width - 16, y(uniform), "uniform"))
     parts.append(_text(width - 16, height - 4, "layer (dashed: equal shares, 1/L)", "end", "tick"))
     return "".join([*parts, "</svg>"])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of `curves`: a score for each of the layers 1..L."""
+
+    label: str
+    values: Sequence[float]
+
+
+def curves(lines: Sequence[Curve], title: str) -> str:
+    """Scores over layers 1..L on a common scale from 0; colour, dash and mark tell the lines apart."""
+    count = max(len(line.values) for line in lines)
+    width, height, left, right, bottom = 640, 240, 44, 16, 56
+    low, high = min(0.0, *(v for line in lines for v in line.values)), 1.0
+    step = (width - left - right) / max(1, count - 1)
+
+    def y(value: float) -> float:
+        return 26 + (height - bottom - 26) * (high - value) / (high - low)
+
+    parts = [_open(width, height, title), _text(left, 14, title, "start")]
+    for tick in ticks(low, high):
+        parts.append(_line(left, y(tick), width - right, y(tick), "grid"))
+        parts.append(_text(left - 6, y(tick) + 4, f"{tick:.2g}", "end", "tick"))
+    for i in range(count):
+        parts.append(_text(left + i * step, height - bottom + 18, str(i + 1), "middle", "tick"))
+    for line, (colour, dash), at in zip(lines, LOOKS, (left, left + 290), strict=False):
+        points = [(left + i * step, y(value)) for i, value in enumerate(line.values)]
+        path = " ".join(f"{x:.1f},{up:.1f}" for x, up in points)
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
+        for (x, up), value in zip(points, line.values, strict=True):
+            parts.append(f'<circle cx="{x:.1f}" cy="{up:.1f}" r="3.5" fill="{colour}">')
+            parts.append(f"<title>{escape(line.label)}: {value:.4f}</title></circle>")
+        parts.append(f'<path d="M{at} {height - 14} h26" stroke="{colour}" stroke-width="2"{dash}/>')
+        parts.append(_text(at + 32, height - 10, line.label, "start"))
+    return "".join([*parts, "</svg>"])
+
+
+def alone(svg: str, title: str) -> str:
+    """The same as a file of its own, on white: whoever shows it has no theme of the page."""
+    style = "text{font:13px sans-serif;fill:#222}.tick{font-size:11px;fill:#555}.grid{stroke:#ddd}"
+    head = f'<title>{escape(title)}</title><style>{style}</style><rect width="100%" height="100%" fill="#fff"/>'
+    opened, rest = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).split(">", 1)
+    return f"{opened}>{head}{rest}\n"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
