@@ -19,14 +19,13 @@ import torch
 from evil import EVIL, evil_study
 from scipy import stats
 
-from explorer import training_run
+from explorer import svg, training_run
 from explorer.__main__ import build_parser, main
 from explorer.errors import Cancelled, InputError
 from explorer.evaluation.examples import Examples
 from explorer.jobs import KINDS
 from explorer.significance import Test
 from explorer.study import execute as execution
-from explorer.study import svg
 from explorer.study.analysis import Analysis, Measured, estimate, gap
 from explorer.study.claims import MARGIN, judge
 from explorer.study.collect import collect

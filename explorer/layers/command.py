@@ -103,7 +103,7 @@ def scored_pairs(file: str) -> list[tuple[str, str, float]]:
 def draw_probes(file: Path, result: dict[str, Any]) -> None:
     """The curves of the probes over the layers as an SVG file."""
     from ..store import whole_file
-    from ..study.svg import Curve, alone, curves
+    from ..svg import Curve, alone, curves
 
     found = [result[key] for key in ("probe", "sts") if key in result]
     names = [f"{p['metric']}, {p.get('corpus') or p['name']}" for p in found]

@@ -144,8 +144,7 @@ class LayerLab:
         """How well each layer's own vector orders scored pairs of texts; `states` as in `probe`."""
         encoder = self.encoder(variant)
         chosen = states or summary(encoder)
-        first, second = ([pair[side] for pair in pairs] for side in (0, 1))
-        scores = [pair[2] for pair in pairs]
+        first, second, scores = [a for a, _, _ in pairs], [b for _, b, _ in pairs], [score for _, _, score in pairs]
         read = [self.states.queries(encoder, texts, chosen) for texts in (first, second)]
         own = [encoder.encode(texts, "query")[:, None] for texts in (first, second)]
         found = pair_correlations(read[0], read[1], scores)

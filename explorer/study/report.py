@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from .. import svg
 from ..store import whole_file
 from ..styles import style
-from . import svg, words
+from . import words
 from .markdown import to_markdown
 from .results import ClaimCard, Study
 

@@ -1,4 +1,4 @@
-"""Small inline SVG for the report: no script, no font, no file; colours follow the page's theme through currentColor.
+"""Small inline SVG for reports and files: no script, no font, no file; colours follow the page through currentColor.
 
 All texts are escaped here. Coordinates are in pixels of the picture's own view box.
 """
