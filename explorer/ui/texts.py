@@ -82,6 +82,7 @@ TRAIN_FILES = "Your pairs (columns query, positive)"
 OVERLAY = "Lay runs over one another"
 OVERLAY_HELP = "Choose two or more runs to see their curves together and in which settings they differ."
 
+FIELDS = "Compare two variants field by field"
 EXPORT = "Export for sentence-transformers"
 EXPORT_HELP = (
     "The variant chosen above as a folder that sentence-transformers (and so mteb, LangChain and others) loads without "

@@ -19,6 +19,7 @@ from .html import SCROLLS, chip, esc, mib, note, number, problem
 from .parts import panel
 from .services import Services
 from .sidebar import Sidebar, machine_line, named, variant_choices, variant_colours
+from .variant_fields import build_fields
 
 
 def cards(services: Services) -> str:
@@ -120,6 +121,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
             as_backbone = gr.Button("Add as backbone", size="sm", scale=0, min_width=140)
             as_contender = gr.Button("Add as contender", size="sm", scale=0, min_width=140, elem_id="add-contender")
     build_export(services, chosen)
+    build_fields(services)
     said = panel(elem_id="variants-said")
     with gr.Row():
         check = gr.Button(
