@@ -89,7 +89,7 @@ def columns(values: Sequence[float], points: Sequence[Sequence[float]], uniform:
         at = left + i * step
         parts.append(
             f'<rect x="{at + gap / 2:.1f}" y="{y(value):.1f}" width="{max(1.0, step - gap):.1f}" '
-            f'height="{y(0) - y(value):.1f}" class="bar" fill="{escape(colour)}">'
+            f'height="{y(0) - y(value):.1f}" class="share" fill="{escape(colour)}">'
             f"<title>layer {i + 1}: {value:.4f}</title></rect>"
         )
         for row in points:

@@ -29,6 +29,10 @@ TEMPLATE = go.layout.Template(
 )
 
 
+CAPTION = 46
+"""Characters of a line below a figure: what a phone has room for."""
+
+
 def plain(text: str, length: int = 60) -> str:
     """Text that plotly shows as text: it reads a subset of HTML in names and labels."""
     short = " ".join(text.split())
@@ -49,7 +53,6 @@ def signed(value: float) -> str:
 def caption(figure: go.Figure, settings: str) -> go.Figure:
     """Write the settings that made a figure under it, so that a download carries them."""
     return figure.add_annotation(
-        text=folded(settings, 46), xref="paper", yref="paper", x=0, xshift=-36, y=-0.2, showarrow=False, align="left",
-        font={"size": 11, "color": GREY},
-        xanchor="left", yanchor="top",
+        text=folded(settings, CAPTION), showarrow=False, align="left", font={"size": 11, "color": GREY},
+        xref="paper", yref="paper", x=0, xshift=-36, y=-0.2, xanchor="left", yanchor="top",
     )  # fmt: skip

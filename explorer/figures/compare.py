@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from ..comparison import Comparison
 from ..styles import label, style
-from .base import GREY, TEMPLATE, caption, folded, plain
+from .base import CAPTION, GREY, TEMPLATE, caption, folded, plain
 
 MAX_LINES = 14
 SHORT = 15
@@ -27,7 +27,7 @@ def bump_chart(view: Comparison, names: dict[str, str] | None = None) -> go.Figu
     titles = {d: view.corpus.document(d).title or d for d in documents}
     spoken = [names[c] if names else plain(label(c)) for c in columns]
     first = {ranks[columns[0]].get(d): plain(titles[d], SHORT) for d in documents}
-    told = list(range(1, view.k + 1, max(1, view.k // 10)))
+    ticks = list(range(1, view.k + 1, max(1, view.k // 10)))
     figure = go.Figure()
     for document, title in titles.items():
         y = [ranks[c].get(document) for c in columns]
@@ -45,20 +45,19 @@ def bump_chart(view: Comparison, names: dict[str, str] | None = None) -> go.Figu
         )  # fmt: skip
     figure.update_layout(
         template=TEMPLATE, height=420, showlegend=False,
-        title="Rank of each document, variant by variant",
+        title="Rank of each document, by variant",
         xaxis={
             "range": [-0.2, len(columns) - 0.8], "fixedrange": True, "tickvals": list(range(len(columns))),
             "ticktext": heads, "tickfont": {"size": 17}, "tickangle": 0,
         },
         yaxis={
-            "autorange": "reversed", "fixedrange": True, "automargin": True, "tickvals": told,
-            "ticktext": [f"{first.get(rank, '')} {rank}" for rank in told], "tickfont": {"size": 11},
+            "autorange": "reversed", "fixedrange": True, "automargin": True, "tickvals": ticks,
+            "ticktext": [f"{first.get(rank, '')} {rank}" for rank in ticks], "tickfont": {"size": 11},
         },
-        margin={"r": 100 if len(columns) > 1 else 16, "b": 96},
     )  # fmt: skip
-    caption(figure, f"corpus {plain(view.corpus.name)} · query “{plain(view.query)}” · k {view.k}")
-    below = figure.layout.annotations[-1].update(y=0, yshift=-34)
-    if not names:
-        who = " · ".join(f"{style(c).symbol} {name}" for c, name in zip(columns, spoken, strict=True))
-        below.text = f"{folded(who, 46)}<br>{below.text}"
+    who = [f"{style(c).symbol}\u00a0{name}" for c, name in zip(columns, spoken, strict=True)] if not names else []
+    told = f"corpus {plain(view.corpus.name)} · query “{plain(view.query)}” · k {view.k}"
+    below = caption(figure, told).layout.annotations[-1].update(y=0, yshift=-34)
+    below.text = "<br>".join([*([folded(" · ".join(who), CAPTION)] if who else []), below.text])
+    figure.update_layout(margin={"r": 100 if len(columns) > 1 else 16, "b": 60 + 14 * below.text.count("<br>")})
     return figure

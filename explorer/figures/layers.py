@@ -39,14 +39,14 @@ def finished(figure: go.Figure, title: str, settings: str, height: int, legend: 
     """Template, title, height and the settings below."""
     lines = folded(title, 40)
     more = 18 * lines.count("<br>")
-    above = (84 if legend else 48) + more
+    above = (96 if legend else 48) + more
     figure.update_layout(
         template=TEMPLATE, height=height, showlegend=legend,
         title={"text": lines, "y": 1, "yanchor": "top"}, title_pad_t=12 + more,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xref": "container", "font": {"size": 12}},
-        margin={"t": above, "b": 84},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
     )  # fmt: skip
-    caption(figure, settings)
+    below = caption(figure, settings).layout.annotations[-1].text.count("<br>")
+    figure.update_layout(margin={"t": above, "b": 84 + 14 * below})
     # Below the axis title by pixels, whatever the height.
     figure.layout.annotations[-1].update(y=0, yshift=-58)
     return figure
@@ -209,7 +209,7 @@ def tokens_heatmap(reading: Reading, title: str, settings: str) -> go.Figure:
     figure.update_layout(dragmode="pan")
     finished(figure, plain(title, 80), settings, 400)
     figure.layout.annotations[-1].update(yshift=-112)
-    return figure.update_layout(margin={"b": 140})
+    return figure.update_layout(margin={"b": 154})
 
 
 def contribution_bars(reading: Reading, title: str, settings: str, colour: str = PALETTE[0].colour) -> go.Figure:

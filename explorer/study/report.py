@@ -118,9 +118,8 @@ def _table(study: Study) -> str:
     heads = "".join(map(_head, ("", *(head for head, _, _ in columns))))
     rows = []
     for entry in study.entries:
-        look = f'<span style="color:{style(entry.name).colour}">{style(entry.name).symbol}</span> '
         note = '<span class="small">baseline</span>' if entry.baseline else ""
-        cells = [f"<td>{look}{escape(entry.name)}{note}</td>"]
+        cells = [f"<td>{_symbol(entry.name)}{escape(entry.name)}{note}</td>"]
         for _, key, average in columns:
             found = words.cell(entry, key, average)
             first, _, rest = words.score(found).partition(" ")
@@ -175,7 +174,7 @@ def _layers(study: Study) -> str:
     for one in study.layers:
         title, look = f"Weight of each layer in {one.name}", style(one.name)
         picture = svg.columns(one.mean, one.weights, 1 / len(one.mean), title, look.colour)
-        shown.append(f"<figure><h3>{escape(f'{look.symbol} {one.name}')}</h3>{picture}</figure>")
+        shown.append(f"<figure><h3>{_symbol(one.name)}{escape(one.name)}</h3>{picture}</figure>")
     return f'<p>{escape(words.ATTENTION)}</p><div class="figures">{"".join(shown)}</div>'
 
 
@@ -186,6 +185,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -
     named = f' class="{kind}"' if kind else ""
     top = f"<thead><tr>{head}</tr></thead>" if head else ""
     return _wide(f"<table{named}>{top}<tbody>{body}</tbody></table>")
+
+
+def _symbol(name: str) -> str:
+    """A variant's symbol in its colour, before its name."""
+    return f'<span style="color:{style(name).colour}" aria-hidden="true">{style(name).symbol}</span> '
 
 
 def _wide(table: str) -> str:
