@@ -14,7 +14,7 @@ MAX_LINES = 14
 def bump_chart(view: Comparison, names: dict[str, str] | None = None) -> go.Figure:
     """How each document's rank moves from variant to variant. `names` replaces the column names (blind mode)."""
     columns = list(view.results)
-    shown = [names[c] if names else label(c) for c in columns]
+    shown = [names[c] if names else plain(label(c), 120) for c in columns]
     ranks = {c: {hit.id: hit.rank for hit in view.results[c]} for c in columns}
     documents = sorted(
         {d for r in ranks.values() for d in r}, key=lambda d: min(r.get(d, view.k + 1) for r in ranks.values())
