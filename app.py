@@ -9,13 +9,15 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 # Before gradio is imported: nothing leaves the machine unless the user asks for it.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -24,9 +26,6 @@ from explorer import serving
 from explorer.__main__ import Parser, add_model_options, make_shelf
 from explorer.errors import InputError
 from explorer.variants import PUBLISHED, Shelf
-
-if TYPE_CHECKING:
-    from explorer.ui.services import Services
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -37,10 +36,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def ended(services: Services, *_: Any) -> None:
-    """The app was told to end: what visitors kept goes at once, whatever is being computed."""
-    services.visitors.close()
-    os._exit(128 + signal.SIGTERM)
+def keep_below_one_folder() -> None:
+    """Whatever visitors of a demo bring and make lies in one temporary folder, which goes with the app."""
+    tempfile.tempdir = folder = tempfile.mkdtemp(prefix="pooling-explorer-demo-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+    def ended(*_: Any) -> None:
+        """Told to end: at once, whatever is being computed."""
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, ended)
 
 
 def preload(shelf: Shelf) -> None:
@@ -61,11 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     for sentence in serving.warnings(options, policy):
         print(sentence, file=sys.stderr)
+    if policy.demo:
+        keep_below_one_folder()
     from explorer.ui import CSS, build_app, theme
     from explorer.ui.services import Services
 
     services = Services(shelf, policy)
-    signal.signal(signal.SIGTERM, partial(ended, services))
     # While the page is built and the browser opens it; earlier it would hold up the import of gradio.
     threading.Thread(target=preload, args=(shelf,), daemon=True).start()
     app = build_app(services)
@@ -76,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         root_path=options.root_path,
         share=options.share,
         auth=login or None,
-        mcp_server=not login,  # its endpoint asks nobody for a login
+        mcp_server=not login,  # its tools could not log in
         enable_monitoring=False,
         state_session_capacity=1000,  # gradio forgets closed pages only when there are more
         theme=theme(),

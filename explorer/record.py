@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 def read_record(folder: Path) -> dict[str, Any]:
     """variant.json of a saved variant; `InputError` if it is missing, broken or lacks design or backbone.
 
-    Of "texts", "pooler", "training" and "scores" it is only seen that they are objects, where they are there.
+    Of "texts", "pooler" and "training" it is only seen that they are objects, where they are there.
     """
     path = folder / "variant.json"
     try:
@@ -31,4 +32,12 @@ def read_record(folder: Path) -> dict[str, Any]:
     for key in ("texts", "pooler", "training", "scores"):
         if not isinstance(record.get(key) or {}, dict):
             raise InputError(f"variant.json of '{folder.name}': \"{key}\" must be an object in braces")
+    if not all(_is_number(score) for score in (record.get("scores") or {}).values()):
+        raise InputError(f"variant.json of '{folder.name}': \"scores\" must be numbers")
+    if not _is_number(record.get("parameters") or 0):
+        raise InputError(f"variant.json of '{folder.name}': \"parameters\" must be a number")
     return record
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,7 +1,10 @@
-"""A study in which every text tries to be markup."""
+"""Texts that try to be markup, in a study, a corpus, and the names of variants; and how to see that they stay texts."""
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
+
+from explorer.corpora import Corpus, Document
 from explorer.significance import Test
 from explorer.study.results import (
     ClaimCard,
@@ -17,6 +20,50 @@ from explorer.study.results import (
 )
 
 EVIL = '<img src=x onerror="alert(1)">|`*'
+
+PROBES = (
+    EVIL,
+    "</script><script>alert(2)</script>",
+    "\"'><svg onload=alert(3)>",
+    "{{7*7}} ${alert(4)} `${x}`",
+    "javascript:alert(5)",
+)
+WORST = " ".join(PROBES)
+
+
+class Markup(HTMLParser):
+    """What a browser would make of it: elements, attributes, and the text between."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.text, self.found = "", []
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [tag, *(f"{tag} {name}" for name, _ in attrs if name.startswith("on"))]
+        links = [str(value).strip() for name, value in attrs if name in ("href", "src", "action")]
+        self.found += [f"link to {place}" for place in links if not place.startswith(("https://", "?", "#"))]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def check_text_stays_text(markup: str, said: str = "alert(1)") -> None:
+    """Fails where a probe became an element, an attribute, a link, or part of a template of gradio's; `said` is read."""
+    found = Markup(markup)
+    bad = [x for x in found.found if x in ("img", "script", "svg", "iframe") or " " in x]
+    assert not bad, (bad, markup)
+    assert not [braces for braces in ("{{", "${", "`") if braces in markup], markup
+    assert said in found.text, markup
+
+
+def evil_corpus(count: int = 3, name: str = "evil") -> Corpus:
+    """Ids, titles, texts, labels, fields and queries are probes; all of it is judged."""
+    documents = tuple(
+        Document(f"{i} {WORST}", f"{i} {WORST}", WORST, WORST, {"year": "1", WORST: WORST}) for i in range(count)
+    )
+    return Corpus(name, documents, {WORST: WORST}, {WORST: {documents[0].id: 1}}, WORST, (WORST,))
 
 
 def evil_study() -> Study:

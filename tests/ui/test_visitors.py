@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -179,17 +180,24 @@ def test_runs_of_a_demo_are_refused_by_the_service_and_those_of_the_machine_not_
     services.visitors.close()
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A demo's page, served from this process."""
+@contextmanager
+def page_of(policy: Policy, home: Path, **options):
+    """A page served from this process: its address."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("POOLING_EXPLORER_HOME", str(tmp_path_factory.mktemp("home")))
-        services = Services(Shelf(device="cpu", dtype="float32"), Policy.public_demo())
+        patched.setenv("POOLING_EXPLORER_HOME", str(home))
+        services = Services(Shelf(device="cpu", dtype="float32"), policy)
         app = build_app(services)
-        app.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", max_file_size=2_000_000)
+        app.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **options)
         yield app.local_url
         app.close()
         services.visitors.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A demo's page."""
+    with page_of(Policy.public_demo(), tmp_path_factory.mktemp("home"), max_file_size=2_000_000) as url:
+        yield url
 
 
 def test_eight_visitors_at_once(served, capfd):
@@ -232,3 +240,35 @@ def test_closing_the_page_is_noticed(served, monkeypatch):
             break
         time.sleep(0.1)
     assert left == [page.session]
+
+
+def upload_notes(page: Visitor, text: str) -> str:
+    """Paste documents and use them; what was said."""
+    use = page.handler("use-documents", "click")
+    return str(page.call(use, page.fill(use, {"pasted": f"{text}\nand more"})))
+
+
+def test_a_login_guards_everything_and_keeps_users_apart(tmp_path):
+    with page_of(Policy(login=True), tmp_path, auth=[("ann", "1"), ("bo", "2")]) as url:
+        stranger, ann, bo, elsewhere = (Visitor(url) for _ in range(4))
+        asked = {"data": ["x", "bm25", "everyday", 1], "fn_index": 0, "session_hash": "s"}
+        for way, path in (
+            ("get", "/config"), ("get", "/gradio_api/info"), ("get", "/gradio_api/queue/data?session_hash=s"),
+            ("get", "/gradio_api/file=/etc/passwd"), ("post", "/gradio_api/queue/join"),
+            ("post", "/gradio_api/run/search"), ("post", "/gradio_api/call/search"),
+            ("post", "/gradio_api/component_server"),
+        ):  # fmt: skip
+            answer = getattr(stranger.http, way)(path, **({"json": asked} if way == "post" else {}))
+            assert answer.status_code == 401, path
+        assert stranger.http.post("/gradio_api/mcp/", json={}).status_code in (401, 404, 405)
+        assert stranger.login("ann", "2") == 400
+        assert stranger.login("", "") in (400, 422)
+        assert [ann.login("ann", "1"), bo.login("bo", "2"), elsewhere.login("ann", "1")] == [200, 200, 200]
+        assert "active corpus" in upload_notes(ann, "the zebra of ann")
+        assert "pasted" in str(elsewhere.call("search", ["zebra", "bm25", "pasted", 1]))
+        with pytest.raises(Refused, match="no corpus 'pasted'"):
+            bo.call("search", ["zebra", "bm25", "pasted", 1])
+        upload_notes(bo, "the zebra of bo")
+        for page, name in ((ann, "ann"), (bo, "bo"), (elsewhere, "ann")):
+            assert f"the zebra of {name}" in str(page.call("search", ["zebra", "bm25", "pasted", 1]))
+    assert len(list((tmp_path / "data" / "users").iterdir())) == 2
