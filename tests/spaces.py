@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,10 +34,11 @@ class Given:
 
     def __init__(self, name: str, given: np.ndarray) -> None:
         self.name, self.given, self.dimension = name, given, given.shape[1]
+        self._key = f"{given[:1].tobytes()!r} {len(given)}"
         self.encoded = 0
 
     def key(self, kind: str) -> str:
-        return f"{self.name} {kind} {self.given.tobytes()[:64]!r} {len(self.given)}"
+        return f"{self.name} {kind} {self._key}"
 
     def encode(self, texts, kind="document", progress=None, cancel=None) -> np.ndarray:
         self.encoded += 1
@@ -54,6 +56,7 @@ class Shelf:
         self.variants = [*(Variant(name, "checkpoint") for name in given), Variant("bm25", "lexical")]
         self.defaults = list(given)[:2]
         self.problems: list[str] = []
+        self.folders: list[Path] = []
 
     @property
     def loaded(self) -> list[str]:

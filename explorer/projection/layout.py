@@ -218,9 +218,10 @@ class Turn:
 
 
 def turn_onto(xy: np.ndarray, onto: np.ndarray) -> Turn:
-    """The rotation or reflection, scale and shift that lay `xy` [n, 2] best over `onto` [n, 2] (Procrustes).
+    """The rotation or reflection and shift that lay `xy` [n, 2] best over `onto` [n, 2] (Procrustes), as wide as that.
 
-    Equal positions stay exactly as they are; so does a map that is one point.
+    The scale of least squares would shrink a map the more, the less it is like the other. Equal positions stay exactly
+    as they are; so does a map that is one point.
     """
     nothing = np.zeros(2)
     centre, target = xy.mean(axis=0, dtype=np.float64), onto.mean(axis=0, dtype=np.float64)
@@ -230,5 +231,5 @@ def turn_onto(xy: np.ndarray, onto: np.ndarray) -> Turn:
         return Turn(np.eye(2), nothing, nothing)
     from scipy.linalg import orthogonal_procrustes
 
-    matrix, scale = orthogonal_procrustes(own, other)
-    return Turn(matrix * (scale / size), centre, target)
+    matrix, _ = orthogonal_procrustes(own, other)
+    return Turn(matrix * np.sqrt((other**2).sum() / size), centre, target)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -100,9 +101,8 @@ def run(n: int, variants: int) -> None:
 
 
 def in_browser(folder: Path, n: int = 50_000) -> None:
-    """Draw n documents by two variants in chromium: time to pictures, frames while panning, screenshots, a trace."""
+    """Draw n documents by two variants in chromium: time to pictures, frames while moving, screenshots, a trace."""
     import socket
-    import threading
 
     from playwright.sync_api import sync_playwright
 
@@ -112,6 +112,7 @@ def in_browser(folder: Path, n: int = 50_000) -> None:
     from explorer.ui import CSS, build_app, services, theme
 
     folder.mkdir(parents=True, exist_ok=True)
+    print(f"\n{n:,} documents x 2 variants in chromium, drawn without a graphics card")
     serving = services.Services(spaces.Shelf({"a": noisy(n, 0), "b": noisy(n, 1)}))  # type: ignore[arg-type]
     documents = corpus(n)
     serving.library.add(documents)
@@ -120,12 +121,8 @@ def in_browser(folder: Path, n: int = 50_000) -> None:
         port = free.getsockname()[1]
     app = build_app(serving)
     app.launch(server_port=port, prevent_thread_lock=True, theme=theme(), css=CSS, quiet=True)
-    threading.Thread(target=layout.prepare, daemon=True).start()
-    chromium = next(
-        p for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome") if Path(p).exists()
-    )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         errors: list[str] = []
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
@@ -136,18 +133,20 @@ def in_browser(folder: Path, n: int = 50_000) -> None:
         began = time.perf_counter()
         page.get_by_role("tab", name="Map").click()
         page.wait_for_selector(".map-stage[data-drawn]", timeout=600_000)
-        print(f"browser: first picture after {time.perf_counter() - began:.1f} s (clock), {n:,} documents x 2")
+        print(f"first picture after {time.perf_counter() - began:.1f} s (clock)")
         page.screenshot(path=folder / "pca.png")
+        print(f"while UMAP is computed: {moving(page)}")
         page.wait_for_selector(".map-stage[data-drawn=umap]", timeout=1_200_000)
-        print(f"browser: UMAP after {time.perf_counter() - began:.1f} s (clock)")
-        page.wait_for_selector("#map-numbers table", timeout=600_000)
-        page.wait_for_timeout(1500)
+        print(f"UMAP after {time.perf_counter() - began:.1f} s (clock)")
         page.screenshot(path=folder / "umap.png")
-        browser.start_tracing(page=page, path=folder / "panning.json")
-        print(f"browser: {panning(page)}")
+        page.wait_for_selector("#map-numbers table", timeout=600_000)
+        print(f"numbers after {time.perf_counter() - began:.1f} s (clock)")
+        page.wait_for_timeout(1500)
+        browser.start_tracing(page=page, path=folder / "moving.json")
+        print(f"at rest otherwise: {moving(page)}")
         browser.stop_tracing()
-        page.screenshot(path=folder / "panned.png")
-        print(f"browser: console errors: {errors or 'none'}; pictures and panning.json in {folder}")
+        page.screenshot(path=folder / "moved.png")
+        print(f"console errors: {errors or 'none'}; pictures and moving.json in {folder}")
         browser.close()
     app.close()
 
@@ -157,22 +156,24 @@ FRAMES = """() => { window.frames_ = []; let last = performance.now();
   requestAnimationFrame(tick); }"""  # fmt: skip
 
 
-def panning(page) -> str:
-    """Drag the map to and fro; the times between frames as a sentence."""
+def moving(page) -> str:
+    """Drag the map to and fro, and zoom in and out; the times between frames as a sentence."""
     page.locator(".map-stage").scroll_into_view_if_needed()
     box = page.locator(".map-frame").first.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.evaluate(FRAMES)
     page.mouse.move(x, y)
     page.mouse.down()
-    for step in range(60):
+    for step in range(120):
         page.mouse.move(x + 90 * np.sin(step / 6), y + 50 * np.cos(step / 6))
     page.mouse.up()
+    for step in range(40):
+        page.mouse.wheel(0, -100 if step < 20 else 100)
+    page.wait_for_timeout(300)
     times = np.array(page.evaluate("window.frames_.splice(0)")[1:])
     return (
-        f"{len(times)} frames while dragging, median {np.median(times):.0f} ms, "
-        f"95 % below {np.quantile(times, 0.95):.0f} ms, longest {times.max():.0f} ms "
-        "(rendered in software where there is no GPU)"
+        f"{len(times)} frames of dragging and zooming, median {np.median(times):.0f} ms, "
+        f"95 % below {np.quantile(times, 0.95):.0f} ms, longest {times.max():.0f} ms"
     )
 
 
