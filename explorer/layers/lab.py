@@ -143,10 +143,10 @@ class LayerLab:
         """How well each layer's own vector orders scored pairs of texts; `states` as in `probe`."""
         encoder = self.encoder(variant)
         chosen = states or summary(encoder)
-        first, second = ([pair[side] for pair in pairs] for side in (0, 1))
-        scores = [pair[2] for pair in pairs]
-        read = [self.states.queries(encoder, texts, chosen) for texts in (first, second)]
-        own = [encoder.encode(texts, "query")[:, None] for texts in (first, second)]
+        sides = [first for first, _, _ in pairs], [second for _, second, _ in pairs]
+        scores = [score for _, _, score in pairs]
+        read = [self.states.queries(encoder, texts, chosen) for texts in sides]
+        own = [encoder.encode(texts, "query")[:, None] for texts in sides]
         found = pair_correlations(read[0], read[1], scores)
         return PairsProbe(encoder.name, name, chosen, len(pairs), found, pair_correlations(own[0], own[1], scores)[0])
 
