@@ -14,8 +14,17 @@ HOME = tempfile.mkdtemp(prefix="pooling-explorer-tests-")
 os.environ["POOLING_EXPLORER_HOME"] = HOME
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread each, or they wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay in one process, and so do all that drive the page: one app serves them."""
+    for item in items:
+        group = "browser" if item.get_closest_marker("browser") else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def missing(what: str) -> None:

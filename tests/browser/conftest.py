@@ -49,7 +49,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         process = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port)],
             cwd=ROOT, stdout=out, stderr=subprocess.STDOUT,
-            env={**os.environ, "POOLING_EXPLORER_HOME": str(home)},
+            env={**os.environ, "POOLING_EXPLORER_HOME": str(home), "OMP_NUM_THREADS": "2"},
         )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
