@@ -69,8 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(sentence, file=sys.stderr)
     if policy.demo:
         keep_below_one_folder()
-    from explorer.ui import CSS, build_app, theme
+    from explorer.ui import build_app
     from explorer.ui.services import Services
+    from explorer.ui.theme import CSS, theme
 
     services = Services(shelf, policy)
     # While the page is built and the browser opens it; earlier it would hold up the import of gradio.

@@ -8,8 +8,9 @@ import pytest
 from explorer.corpora import Corpus, Document
 from explorer.errors import Cancelled, InputError
 from explorer.policy import Policy
-from explorer.ui import compare, many, starting_values, texts
+from explorer.ui import compare, many, texts
 from explorer.ui.services import Services
+from explorer.ui.starting import starting_values
 from explorer.variants import BM25, Shelf
 
 MINE = Corpus("mine", (Document("1", "milk and flour"), Document("2", "chain and oil")), {"a": "milk"}, {"a": {"1": 1}})

@@ -9,9 +9,10 @@ from explorer.errors import InputError
 from explorer.lessons.course import LESSONS
 from explorer.lessons.lesson import CORPUS, Finding
 from explorer.lessons.reproduce import claim_of
-from explorer.ui import html_learn, learn, starting_values
+from explorer.ui import html_learn, learn
 from explorer.ui import texts_learn as texts
 from explorer.ui.services import Services
+from explorer.ui.starting import starting_values
 from explorer.variants import Shelf
 
 IDS = [one.id for one in LESSONS]
