@@ -54,6 +54,8 @@ VARIANTS_HELP = (
     "All variants of a backbone share one copy of its weights; a variant adds only its adapter and pooler. "
     "A variant is loaded when it is first used."
 )
+SIDE_BY_SIDE = "Side by side, field by field (2 to 4)"
+FIELDS = "Bold: fields in which they differ."
 ADD_HELP = "A hub id such as Qwen/Qwen3-0.6B, or a folder. It is downloaded only if it is not on this machine."
 
 SANITY_SENTENCES = (

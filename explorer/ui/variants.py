@@ -14,7 +14,7 @@ from ..styles import label, style
 from ..variants import Variant
 from . import texts
 from .html import SCROLLS, chip, esc, note, number, problem
-from .parts import panel
+from .parts import HIDDEN, panel
 from .services import Services
 from .sidebar import Sidebar, machine_line, named, variant_choices, variant_colours
 
@@ -38,7 +38,8 @@ def cards(services: Services) -> str:
     return f'{problems}{shared or "<p>No backbone is loaded yet.</p>"}{cached}<div class="cards">{body}</div>'
 
 
-def _card(variant: Variant, own: int | None, services: Services) -> str:
+def facts(variant: Variant, own: int | None, services: Services) -> dict[str, str]:
+    """What is known of a variant, field by field; `own` are the bytes it takes, None while it is not loaded."""
     rows: list[tuple[str, Any]] = []
     if variant.design:
         rows += [
@@ -59,11 +60,32 @@ def _card(variant: Variant, own: int | None, services: Services) -> str:
     rows.append(
         ("state", "loaded" if own is not None else "no weights" if variant.source == "lexical" else "on the shelf")
     )
-    listed = "".join(f"<dt>{esc(key)}</dt><dd>{esc(value)}</dd>" for key, value in rows if value != "")
+    return {key: str(value) for key, value in rows if value != ""}
+
+
+def _card(variant: Variant, own: int | None, services: Services) -> str:
+    listed = "".join(f"<dt>{esc(k)}</dt><dd>{esc(v)}</dd>" for k, v in facts(variant, own, services).items())
     return (
         f'<section class="card" style="--c:{style(variant.name).colour}">{chip(variant.name)}'
         f"<p class='help'>{esc(variant.how)}</p><dl>{listed}</dl></section>"
     )
+
+
+def side_by_side(services: Services, names: Sequence[str]) -> str:
+    """The chosen variants, field by field; fields that differ are bold. Nothing for fewer than two."""
+    if len(names) < 2:
+        return ""
+    own = services.shelf.memory().variants
+    found = [facts(services.shelf.find(name), own.get(name), services) for name in names]
+    head = "".join(f'<th scope="col">{chip(name)}</th>' for name in names)
+    body = ""
+    for key in dict.fromkeys(key for one in found for key in one):
+        values = [one.get(key, "–") for one in found]
+        kind = ' class="clear"' if len(set(values)) > 1 else ""
+        cells = "".join(f"<td{kind}>{esc(value)}</td>" for value in values)
+        body += f'<tr><th scope="row">{esc(key)}</th>{cells}</tr>'
+    table = f'<table class="fields"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll" {SCROLLS}>{table}</div><p class="help">{texts.FIELDS}</p>'
 
 
 def cleared() -> str:
@@ -124,14 +146,18 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         )
         clear = gr.Button("Clear the embedding cache", size="sm", scale=0, min_width=220, elem_id="clear-cache")
     checked = panel(elem_id="sanity-result")
+    pair = gr.Dropdown(
+        _names(services), value=[], multiselect=True, max_choices=4, label=texts.SIDE_BY_SIDE, elem_id="side-by-side"
+    )
+    fields = panel(elem_id="fields")
     shelf = panel(elem_id="shelf")
-    outputs = [said, shelf, sidebar.machine, sidebar.variants, sidebar.colours, chosen]
+    outputs = [said, shelf, sidebar.machine, sidebar.variants, sidebar.colours, chosen, pair]
 
     def after(said: str):
         return (
             said, cards(services), machine_line(services),
             gr.CheckboxGroup(choices=variant_choices(services)), variant_colours(services),
-            gr.Dropdown(choices=_names(services)),
+            gr.Dropdown(choices=_names(services)), gr.Dropdown(choices=_names(services)),
         )  # fmt: skip
 
     def guarded(action):
@@ -173,6 +199,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
         except InputError as error:
             return problem(error), gr.skip(), gr.skip()
 
+    pair.change(lambda names: side_by_side(services, names or []), pair, fields, **HIDDEN)
     clear.click(lambda: after(note(cleared())), None, outputs, api_visibility="private", show_progress_on=said)
     check.click(
         run_check,
