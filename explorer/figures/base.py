@@ -23,7 +23,7 @@ TEMPLATE = go.layout.Template(
             "bgcolor": "rgba(0,0,0,0)",
             "color": GREY,
             "activecolor": "#0072B2",
-            "remove": ["select2d", "lasso2d"],
+            "remove": ["select", "lasso", "zoom", "pan", "zoomin", "zoomout", "autoscale", "resetscale"],
         },
     }
 )
