@@ -1,6 +1,6 @@
 """Make the README's pictures, one a tab, from the real page: python tests/pictures.py (needs chromium; some minutes).
 
-Starts app.py with a home of its own, lets it encode its example corpus, trains a variant for about a minute and evaluates
+Starts app.py with a home of its own, which encodes its example corpus; trains a variant for a minute and evaluates
 three, and writes explorer/ui/pictures/TAB.png, at most 150 KB each. With --home DIR that folder is used and kept.
 """
 
@@ -42,8 +42,9 @@ def wait_for(url: str, app: subprocess.Popen) -> None:
             time.sleep(0.3)
 
 
-def save(page: Page, name: str, show: str | None = None) -> None:
-    """The window as a PNG of few colours, with the element `show` at its top."""
+def save(page: Page, name: str, height: int, show: str | None = None) -> None:
+    """The window, so high, as a PNG of few colours, with the element `show` at its top."""
+    page.set_viewport_size({"width": 1280, "height": height})
     if show:
         page.evaluate("s => document.querySelector(s).scrollIntoView({ block: 'start' })", show)
     else:
@@ -53,7 +54,8 @@ def save(page: Page, name: str, show: str | None = None) -> None:
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     for colours in (256, 128, 64, 32):
         out = io.BytesIO()
-        picture.quantize(colours, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+        # Maximum coverage keeps the colours of few pixels: the variants' marks.
+        picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
         if out.tell() <= LIMIT:
             break
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -99,30 +101,30 @@ def begin_runs(page: Page) -> None:
 def take(page: Page) -> None:
     """Tab by tab; what takes longest runs meanwhile."""
     page.wait_for_selector("#queries-table tbody tr", timeout=LONG)
-    save(page, "compare")
+    save(page, "compare", 860)
     open_tab(page, "Layers", "#heads-a .main-svg")
     page.locator("#take-query").click()
     page.wait_for_selector("#heads-b .main-svg", timeout=LONG)
-    save(page, "layers", "#words-a")
+    save(page, "layers", 1180)
     open_tab(page, "Map", "#map-numbers table")
-    save(page, "map", "#map-view")
+    save(page, "map", 1180)
     open_tab(page, "Study", "#study-report .claim")
-    save(page, "study", "#study-report .figures")
+    save(page, "study", 1180, "#study-report")
     open_tab(page, "Learn", "#lesson-story h3")
     page.locator("#lesson-expected input").nth(1).check()
     page.wait_for_function("!document.querySelector('#lesson-reveal').disabled", timeout=SOON)
     page.locator("#lesson-reveal").click()
     page.wait_for_selector("#lesson-result .answer", timeout=LONG)
-    save(page, "learn")
+    save(page, "learn", 960)
     begin_runs(page)
     finished(page, "#evaluation-state")
     page.wait_for_selector("#evaluation-table .scores", timeout=SOON)
-    save(page, "evaluate", "#evaluation-table")
+    save(page, "evaluate", 960, "#evaluation-choice")
     open_tab(page, "Fine-tune", "#run-curves .main-svg")
     finished(page, "#run-state")
-    save(page, "finetune")
+    save(page, "finetune", 960)
     open_tab(page, "Variants", "#shelf .card")
-    save(page, "variants")
+    save(page, "variants", 860)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ TEMPLATE = go.layout.Template(
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": GREY},
         "margin": {"l": 48, "r": 16, "t": 36, "b": 56},
-        "xaxis": {"gridcolor": GRID, "zeroline": False, "showline": False},
+        "xaxis": {"gridcolor": GRID, "zeroline": False, "showline": False, "title": {"font": {"size": 12}}},
         "yaxis": {"gridcolor": GRID, "zeroline": False, "showline": False, "title": {"font": {"size": 12}}},
         "title": {"font": {"size": 14}, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 12}},
         "hoverlabel": {"font": {"size": 13}},
@@ -23,7 +23,7 @@ TEMPLATE = go.layout.Template(
             "bgcolor": "rgba(0,0,0,0)",
             "color": GREY,
             "activecolor": "#0072B2",
-            "remove": ["select2d", "lasso2d"],
+            "remove": ["select", "lasso", "zoom", "pan", "zoomin", "zoomout", "autoscale", "resetscale"],
         },
     }
 )

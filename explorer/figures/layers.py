@@ -232,7 +232,8 @@ def contribution_bars(reading: Reading, title: str, settings: str, colour: str =
             text=[f"{v:.2f}" for v in values] if len(names) <= 8 else None, textposition="outside", cliponaxis=False,
             hovertemplate="%{x}: %{y:.4f}<extra>" + name + "</extra>",
         )  # fmt: skip
-    layer_axes(figure, len(names), "share").update_yaxes(showgrid=True)
+    ends = [min(0.0, *(float(np.min(s)) for s in series)), max(float(np.max(s)) for s in series)]
+    layer_axes(figure, len(names), "share").update_yaxes(showgrid=True, range=[1.2 * ends[0], 1.2 * ends[1]])
     if reading.over == "tokens":
         figure.update_xaxes(title="", tickangle=-50, range=[-0.5, min(len(names), WORDS_SHOWN) - 0.5], fixedrange=False)
     return finished(figure, plain(title, 80), settings, 380, legend=True)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from ..styles import PALETTE
-from .base import GREY, TEMPLATE, folded, plain
+from .base import GREY, TEMPLATE, plain
 
 
 def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
@@ -55,6 +55,6 @@ def layer_drift(records: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
     figure.add_hline(y=1 / layers, line={"color": GREY, "dash": "dot"}, annotation_text="uniform 1/L")
     return figure.update_layout(
         template=TEMPLATE, height=320, showlegend=False,
-        title=folded(f"What the pooler reads, step by step: {plain(title, 40)}", 40),
+        title=f"What the pooler reads: {plain(title, 24)}",
         xaxis={"title": "step"}, yaxis={"title": "mean attention weight", "rangemode": "tozero"}, margin={"r": 72},
     )  # fmt: skip

@@ -36,7 +36,7 @@ def draw(name: str, labels: Sequence[str]) -> Downloads:
             gr.Button(f"↓ {text}", size="sm", min_width=170, scale=0, elem_id=f"download-{name}-{i}")
             for i, text in enumerate(labels)
         ]
-        hidden = gr.DownloadButton(visible="hidden", elem_id=f"file-{name}")
+        hidden = gr.DownloadButton(visible="hidden", elem_id=f"file-{name}", elem_classes="px-file")
     find = f"const b = document.querySelector('#file-{name}'); (b.querySelector('a, button') || b).click();"
     return Downloads(buttons, hidden, f"() => setTimeout(() => {{ {find} }}, 300)")
 

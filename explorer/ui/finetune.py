@@ -98,8 +98,10 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
             drift = gr.Plot(show_label=False, elem_id="run-drift", visible=False)
             with gr.Accordion("Log", open=False):
                 log = panel(html.log(""), elem_id="run-log")
-            compare = gr.Button("Compare before and after with the query of Compare", elem_id="before-after")
-            after = panel(elem_id="before-after-result")
+    compare = gr.Button(
+        "Compare before and after with the query of Compare", scale=0, min_width=400, elem_id="before-after"
+    )
+    after = panel(elem_id="before-after-result")
     overlay = _overlay(services)
 
     inputs = list(form.values())

@@ -133,7 +133,7 @@ def predicts(report: AblationReport) -> str:
     metric = f"{METRIC}@{report.intact.k}"
     rows = "".join(
         f'<tr><th scope="row">layer {e.layer}</th><td>{number(e.weight)}</td><td>{number(e.removed.mean(METRIC))}</td>'
-        f"<td>{-effect:+.3f}</td><td>{number(e.removed_cosine)}</td><td>{number(e.alone.mean(METRIC))}</td>"
+        f"<td>{round(-effect, 3) + 0.0:+.3f}</td><td>{number(e.removed_cosine)}</td><td>{number(e.alone.mean(METRIC))}</td>"
         f"<td>{number(e.alone_cosine)}</td></tr>"
         for e, effect in zip(report.layers, report.effects, strict=True)
     )

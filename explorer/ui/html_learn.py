@@ -10,7 +10,7 @@ from ..lessons.reproduce import claim_of
 from ..study.report import VERDICT_SIGNS
 from ..study.results import ClaimCard
 from . import texts_learn as texts
-from .html import SCROLLS, esc, note
+from .html import SCROLLS, chip, esc, note
 
 
 def story(lesson: Lesson, number: int, count: int) -> str:
@@ -55,8 +55,9 @@ def table(finding: Finding) -> str:
     if not finding.rows:
         return ""
     head = "".join(f'<th scope="col">{esc(text)}</th>' for text in finding.heads)
+    named = chip if finding.heads[0] == "variant" else esc
     rows = "".join(
-        f'<tr><th scope="row">{esc(row[0])}</th>{"".join(f"<td>{esc(cell)}</td>" for cell in row[1:])}</tr>'
+        f'<tr><th scope="row">{named(row[0])}</th>{"".join(f"<td>{esc(cell)}</td>" for cell in row[1:])}</tr>'
         for row in finding.rows
     )
     return f'<div class="scroll" {SCROLLS}><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
