@@ -21,7 +21,7 @@ from .finetune import build_finetune
 from .layers import Layers, build_layers
 from .learn import Learn, build_learn, look_at, opened_by_link
 from .map import build_map, open_doors
-from .parts import HIDDEN
+from .parts import HIDDEN, toast
 from .services import DEFAULT_CORPUS, Services, readable
 from .sidebar import Sidebar, build_sidebar
 from .study import build_study
@@ -220,9 +220,10 @@ def asked_why(services: Services, query: str, corpus_name: str, data: Any) -> li
         corpus = services.library.open(corpus_name)
         corpus.document(document)
     except InputError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise toast(error) from error
     text = corpus.passages[corpus.position[document]]
-    return [gr.Tabs(selected="layers"), variant, query, text, document]
+    chosen = gr.Dropdown(choices=readable(services), value=variant)  # it may be new on the shelf
+    return [gr.Tabs(selected="layers"), chosen, query, text, document]
 
 
 def starting_values(services: Services, remembered: dict[str, Any], address: dict[str, str]) -> list[Any]:

@@ -22,7 +22,7 @@ from ..styles import label
 from . import download_buttons, html_map, texts_map
 from .html import esc, note, problem
 from .map_view import JS, TABLE_JS, Drawings, checked_rows, message, neighbours_of, plotly_script, shade_key
-from .parts import HIDDEN, panel
+from .parts import HIDDEN, panel, toast
 from .services import Services, readable
 from .sidebar import Sidebar
 
@@ -322,7 +322,7 @@ def asked_door(services: Services, corpus_name: str, variants: list[str], data: 
         corpus = services.library.open(corpus_name)
         text = corpus.document(document).passage[:2000]
     except InputError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise toast(error) from error
     names = readable(services)
     return door, text, next((name for name in names if name in (variants or [])), next(iter(names), ""))
 
@@ -334,7 +334,8 @@ def open_doors(services: Services, sidebar: Sidebar, compare: Any, layers: Any, 
         door, text, variant = asked_door(services, corpus, variants, event._data)
         if door == "compare":
             return [gr.Tabs(selected="compare"), text, gr.skip(), gr.skip(), "compare"]
-        return [gr.Tabs(selected="layers"), gr.skip(), variant, text, "layers"]
+        chosen = gr.Dropdown(choices=readable(services), value=variant)  # it may be new on the shelf
+        return [gr.Tabs(selected="layers"), gr.skip(), chosen, text, "layers"]
 
     where = gr.State("")
     outputs = [tabs, compare.query, layers.variant, layers.text, where]

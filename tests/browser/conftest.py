@@ -82,10 +82,14 @@ class Watch:
 
     def __init__(self, page) -> None:
         self.problems: list[str] = []
-        page.on("console", lambda m: self.problems.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("console", self.console)
         page.on("pageerror", lambda e: self.problems.append(f"page error: {e}"))
         page.on("dialog", self.dialog)
         page.on("request", self.request)
+
+    def console(self, message) -> None:
+        if message.type == "error":
+            self.problems.append(f"console: {message.text} {message.location.get('url', '')}")
 
     def dialog(self, dialog) -> None:
         self.problems.append(f"dialog: {dialog.message}")

@@ -71,7 +71,8 @@ def test_every_tab(app, page, evil_shelf, evil_file):
     page.wait_for_function("[...document.querySelectorAll('#own input')].some(i => i.value === 'text')", timeout=SOON)
     page.locator("#use-documents").click()
     page.wait_for_function("document.querySelector('#corpus input').value.includes('onerror')", timeout=SOON)
-    page.wait_for_function("document.querySelectorAll('#results .hit[data-doc]').length >= 5", timeout=SOON)
+    page.wait_for_function("t => document.querySelector('#results').innerText.includes(t)", arg=PROBES[1], timeout=SOON)
+    page.wait_for_function("!document.querySelector('#results [aria-busy=true]')", timeout=FIRST)
     page.wait_for_selector("#results .px-error", timeout=SOON)  # the variant without a backbone, in its column
     results = page.locator("#results").inner_text()
     for probe in PROBES:
@@ -79,6 +80,7 @@ def test_every_tab(app, page, evil_shelf, evil_file):
     assert WORKS in results
 
     page.locator("#results button.why").first.click()
+    page.wait_for_selector("#why-status p", timeout=FIRST)
     page.wait_for_function("document.querySelector('#why-status').innerText.includes('stands at rank')", timeout=FIRST)
     assert "alert(" in page.locator("#words-b").inner_text()
 
