@@ -22,7 +22,7 @@ from typing import Any
 # Before gradio is imported: nothing leaves the machine unless the user asks for it.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from explorer import serving
+from explorer import serving, zero
 from explorer.__main__ import Parser, add_model_options, make_shelf
 from explorer.errors import InputError
 from explorer.variants import PUBLISHED, Shelf
@@ -61,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         login = serving.login_of(options)
         policy = serving.policy_of(options, login)
+        if zero.is_lent() and options.device == "auto":
+            options.device = "cpu"  # a GPU is there for single calls alone
         shelf = make_shelf(options)
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)

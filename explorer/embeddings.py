@@ -12,7 +12,7 @@ import logging
 import shutil
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,10 +32,20 @@ QUERIES_KEPT = 20_000
 """Query vectors kept in memory: at 384 dimensions about 30 MB."""
 
 
+Encode = Callable[["Encoder", Sequence[str], Progress | None, Cancel | None], np.ndarray]
+
+
+def encode_here(encoder: Encoder, texts: Sequence[str], progress: Progress | None, cancel: Cancel | None) -> np.ndarray:
+    """Documents, by the encoder itself."""
+    return encoder.encode(texts, kind="document", progress=progress, cancel=cancel)
+
+
 class Embeddings:
     """The cache. Thread-safe: what two requests need at once is computed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, encode: Encode | None = None) -> None:
+        """`encode`: how documents are encoded, where not by the encoder itself, here."""
+        self._encode = encode or encode_here
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._guard = threading.Lock()
         self._queries: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
@@ -52,7 +62,7 @@ class Embeddings:
             stored = read_vectors(path, shape)
             if stored is not None:
                 return stored
-            vectors = encoder.encode(corpus.passages, kind="document", progress=progress, cancel=cancel)
+            vectors = self._encode(encoder, corpus.passages, progress, cancel)
             with whole_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
             return vectors

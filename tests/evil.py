@@ -50,7 +50,8 @@ class Markup(HTMLParser):
 
 
 def check_text_stays_text(markup: str, said: str = "alert(1)") -> None:
-    """Fails where a probe became an element, an attribute, a link, or part of a template of gradio's; `said` is read."""
+    """Fails where a probe became an element, an attribute, a link, or part of a template of gradio's; `said` is
+    read."""
     found = Markup(markup)
     bad = [x for x in found.found if x in ("img", "script", "svg", "iframe") or " " in x]
     assert not bad, (bad, markup)

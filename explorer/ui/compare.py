@@ -18,7 +18,7 @@ from ..store import Cancel
 from . import download_buttons, html, texts
 from .html import ViewOptions, note, problem
 from .many import Many, build_many, opened_query
-from .parts import HIDDEN, JS, panel
+from .parts import HIDDEN, JS, panel, toast
 from .services import MAX_ACTIVE, Services, readable
 from .sidebar import Sidebar, corpus_line, machine_line, named
 
@@ -168,7 +168,7 @@ def _wire_clicks(
         try:
             return judged(services, query, corpus, event._data)
         except InputError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise toast(error) from error
 
     stop.click(halt, queue=False, **HIDDEN)
     results.click(judge, [query, sidebar.corpus], sidebar.corpus_note, **HIDDEN).success(**search)

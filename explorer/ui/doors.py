@@ -12,9 +12,9 @@ from .compare import KEEP_ADDRESS, SHOW_QUERY, Compare, example_updates
 from .evaluate import Evaluate
 from .layers import Layers
 from .learn import Learn, look_at
-from .parts import HIDDEN
+from .parts import HIDDEN, toast
 from .services import Services, readable
-from .sidebar import Sidebar
+from .sidebar import Sidebar, named
 
 SHOW_WHY = "() => setTimeout(() => document.getElementById('why-document').scrollIntoView({ block: 'center' }), 400)"
 
@@ -99,6 +99,7 @@ def asked_why(services: Services, query: str, corpus_name: str, data: Any) -> li
         corpus = services.library.open(corpus_name)
         corpus.document(document)
     except InputError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise toast(error) from error
     text = corpus.passages[corpus.position[document]]
-    return [gr.Tabs(selected="layers"), variant, query, text, document]
+    chosen = gr.Dropdown(choices=named(readable(services)), value=variant)  # it may be new on the shelf
+    return [gr.Tabs(selected="layers"), chosen, query, text, document]

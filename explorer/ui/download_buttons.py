@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import InputError
+from .parts import toast
 
 HANDED = 600
 """Seconds for which a file that was made is kept."""
@@ -49,7 +50,7 @@ def wire(downloads: Downloads, makers: Sequence[Callable[..., str]], inputs: lis
             try:
                 return make(*values)
             except InputError as error:
-                raise gr.Error(str(error), print_exception=False) from error
+                raise toast(error) from error
 
         return prepare
 

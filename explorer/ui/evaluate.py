@@ -30,7 +30,7 @@ from .evaluate_form import (
 from .evaluate_menu import Menu, plain_cards, speeds_of
 from .evaluate_runs import Drawn, Opened, Results, asked_query, download, evaluation_of, run_action, show_run, worst_of
 from .html import note, problem
-from .parts import HIDDEN, JS, command_box, panel
+from .parts import HIDDEN, JS, command_box, panel, toast
 from .services import Services
 from .sidebar import Sidebar, variant_choices
 
@@ -83,7 +83,7 @@ def build_evaluate(services: Services, sidebar: Sidebar, opened: Any) -> Evaluat
         try:
             return asked_query(services, results, chosen, task, data)
         except InputError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise toast(error) from error
 
     return Evaluate(timer, view["worst"], asked, [view["watched"], view["task"]])
 

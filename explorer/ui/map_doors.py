@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 
 from ..errors import InputError
-from .parts import HIDDEN
+from .parts import HIDDEN, toast
 from .services import Services, readable
-from .sidebar import Sidebar
+from .sidebar import Sidebar, named
 
 
 def asked_door(services: Services, corpus_name: str, variants: list[str], data: Any) -> tuple[str, str, str]:
@@ -22,7 +22,7 @@ def asked_door(services: Services, corpus_name: str, variants: list[str], data: 
         corpus = services.library.open(corpus_name)
         text = corpus.document(document).passage[:2000]
     except InputError as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise toast(error) from error
     names = readable(services)
     return door, text, next((name for name in names if name in (variants or [])), next(iter(names), ""))
 
@@ -36,7 +36,8 @@ def open_doors(
         door, text, variant = asked_door(services, corpus, variants, event._data)
         if door == "compare":
             return [gr.Tabs(selected="compare"), text, gr.skip(), gr.skip(), "compare"]
-        return [gr.Tabs(selected="layers"), gr.skip(), variant, text, "layers"]
+        chosen = gr.Dropdown(choices=named(readable(services)), value=variant)  # it may be new on the shelf
+        return [gr.Tabs(selected="layers"), gr.skip(), chosen, text, "layers"]
 
     where = gr.State("")
     outputs = [tabs, compare.query, layers.variant, layers.text, where]

@@ -8,12 +8,18 @@ from typing import Any
 import gradio as gr
 
 from ..run import Run
+from .html import esc
 
 JS = (Path(__file__).parent / "compare.js").read_text(encoding="utf-8")
 """Marks a document in all columns; reports clicks on judgments and queries."""
 
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Of handlers that belong to the page alone and show their progress themselves."""
+
+
+def toast(error: Exception) -> gr.Error:
+    """An error that gradio shows in a corner of the page; it would read the text as markup."""
+    return gr.Error(esc(error), print_exception=False)
 
 
 def panel(value: str = "", **options: Any) -> gr.HTML:

@@ -13,9 +13,11 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from .. import zero
 from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress
 from ..corpora import Corpus
 from ..corpora.library import Library
+from ..embeddings import Embeddings
 from ..errors import Cancelled, InputError
 from ..jobs import Runs
 from ..layers.lab import LayerLab, StageProgress
@@ -52,7 +54,8 @@ class Services:
         self.shelf = shelf
         self.policy = policy or Policy()
         self.visitors = Visitors(self.policy)
-        self.comparer = Comparer(shelf, limits=self.policy.limits)
+        embeddings = Embeddings(zero.encode_with(shelf)) if zero.is_lent() else None
+        self.comparer = Comparer(shelf, embeddings, self.policy.limits)
         self.lab = LayerLab(self.comparer)
         self.maps = MapLab(self.comparer)
         self.runs = Runs(self.visitors.temporary("runs") if self.policy.demo else None, allow=self.policy.allow)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 import spaces
@@ -20,11 +21,12 @@ from explorer.policy import Policy
 from explorer.retrieval import Hit
 from explorer.run import Run, State
 from explorer.significance import Test
-from explorer.ui import closed, compare, finetune, html, html_evaluate, html_map, many, sidebar, variants
+from explorer.ui import asked_why, closed, compare, finetune, html, html_evaluate, html_map, many, sidebar, variants
 from explorer.ui import map as tab
 from explorer.ui import services as page
 from explorer.ui.map import AskedMap
 from explorer.ui.map_view import Drawings, described
+from explorer.ui.parts import toast
 from explorer.variants import Shelf, ShelfMemory, Variant
 
 CORPUS = evil_corpus()
@@ -61,6 +63,17 @@ def test_compare(services):
         check_text_stays_text(list(compare.show_search(services, bad, "me"))[-1][0])
     blind = list(compare.show_search(services, replace(asked, blind=True), "me"))[-2][1]
     check_text_stays_text(blind)
+
+
+def test_errors_in_the_corner_of_the_page(services):
+    for work in (
+        lambda: asked_why(services, "q", "evil", {"variant": WORST, "document": WORST}),
+        lambda: tab.asked_door(services, WORST, [], {"door": "layers", "document": WORST}),
+    ):
+        with pytest.raises(gr.Error) as shown_there:
+            work()
+        check_text_stays_text(shown_there.value.message, "")
+    check_text_stays_text(toast(InputError(WORST)).message)
 
 
 def test_sidebar(services):
