@@ -291,7 +291,7 @@ class MapLab:
                 stage = _stage(f"measuring {label(name)}", progress)
                 return quality.measure(vectors, rows, space.positions[name], labels, settings.seed, stage, cancel)
 
-            found[name] = self.kept.memory((space.key, name, named, "quality"), compute)
+            found[name] = self.kept.alone((space.key, name, named, "quality"), compute, cancel)
         return found
 
     def clusters(self, variant: str, corpus: Corpus, count: int = 12, seed: int = 0) -> np.ndarray:
@@ -308,7 +308,7 @@ class MapLab:
                 warnings.simplefilter("ignore")  # fewer distinct documents than clusters: then there are fewer
                 return model.fit_predict(vectors)
 
-        return self.kept.memory((*self._key(variant, corpus), "clusters", count, seed), compute)
+        return self.kept.alone((*self._key(variant, corpus), "clusters", count, seed), compute)
 
     def stars(self, space: Space, query: str, k: int = 10) -> dict[str, Star]:
         """Where a query stands on each map, with its k best documents in the original space. Raises `InputError`.
