@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 
-from .conftest import Watch
+from .conftest import ROOT, Watch
 from .test_compare import FIRST, SOON, saved
 from .test_layers import contains
 
@@ -113,6 +113,53 @@ def test_a_way_through_the_map(app, page):
         timeout=SOON,
     )
     contains(page, "#results", title)
+
+
+def test_a_map_is_drawn_though_the_server_did_not_answer_at_first(app, browser):
+    context = browser.new_context(viewport={"width": 1440, "height": 844})
+    page = context.new_page()
+    refused: list[str] = []
+
+    def refuse(route) -> None:
+        if len(refused) < 3:
+            refused.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/component_server/**", refuse)
+    open_map(page, app)
+    assert len(refused) == 3
+    assert page.locator(".map-said").inner_text() == ""
+    context.close()
+
+
+POINTS = (ROOT / "explorer" / "ui" / "map_points.js").read_text(encoding="utf-8")
+
+
+def test_points_become_pixels(browser):
+    page = browser.new_page()
+    found = page.evaluate(
+        POINTS + """;
+        const on = sheet(9, 4), half = stamp('circle', 2, [200, 100, 0], 0.5);
+        on.pixels.fill(0xffffffff);
+        imprint(on, half, 4, 4);
+        imprint(on, half, 400, 4);
+        const at = (x, y) => [...on.image.data.slice(4 * ((y + 4) * on.wide + x + 4)).slice(0, 4)];
+        const xy = [0, 0, 1, 0, 1, 1, 5, 5], square = [[-0.5, -0.5], [1.5, -0.5], [1.5, 0.5], [-0.5, 0.5]];
+        ({
+          middle: at(4, 4), corner: at(0, 0),
+          order: [...drawingOrder(new Uint8Array([1, 0, 2, 1]), [2, 0, 1])],
+          near: [(r) => true, (r) => r !== 1].map((shown) => nearestRow(xy, 0.9, 0.2, 0.5, shown)),
+          inside: [rowsInside(xy, square, () => true), rowsInside(xy, square, (r) => r)],
+        })"""
+    )  # fmt: skip
+    assert found["middle"] == pytest.approx([(255 + 200) / 2, (255 + 100) / 2, 255 / 2, 255], abs=1)
+    assert found["corner"] == [255] * 4
+    assert found["order"] == [2, 1, 0, 3]
+    assert found["near"] == [1, None]
+    assert found["inside"] == [[0, 1], [1]]
+    page.close()
 
 
 @pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (390, "light"), (390, "dark")])
