@@ -250,7 +250,8 @@ class MapLab:
             missing = [name for name in names if self.kept.known(keys[name]) is None]
             near = {name: self.neighbours(name, corpus, settings.neighbours, report, cancel) for name in missing}
             self._prepared(report, cancel)
-            tell = _together(f"UMAP of {', '.join(map(label, missing))}, passes", len(missing), report)
+            which = label(missing[0]) if len(missing) == 1 else f"{len(missing)} maps"
+            tell = _together(f"UMAP of {which}, passes", len(missing), report)
 
             def arrange(name: str) -> None:
                 xy = layout.umap(*near[name], start, settings.seed, partial(tell, name), cancel)

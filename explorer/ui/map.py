@@ -44,10 +44,10 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     with gr.Row(equal_height=True):
         go = gr.Button("Draw", variant="primary", scale=0, min_width=110, elem_id="map-draw")
         stop = gr.Button("Stop", scale=0, min_width=70, elem_id="map-stop")
-        status = panel(elem_id="map-status", min_height=44, scale=1)
+        status = panel(elem_id="map-status", scale=1)
     # No props of its own: gradio loses them with the first update that skips this component.
     view = panel(elem_id="map-view", html_template=html_map.FRAME, js_on_load=JS, server_functions=drawings.functions)
-    told = panel(elem_id="map-told", min_height=60)
+    told = panel(elem_id="map-told")
     numbers = panel(elem_id="map-numbers", min_height=120)
     buttons = download_buttons.draw("map", ("Positions (CSV)", "Figure (HTML)"))
     panel(f"<h3>{texts_map.SELECTION}</h3><p class='help'>{texts_map.SELECTION_HELP}</p>")

@@ -115,9 +115,9 @@ def test_a_way_through_the_map(app, page):
     contains(page, "#results", title)
 
 
-def test_a_map_is_drawn_though_the_server_did_not_answer_at_first(app, browser):
-    context = browser.new_context(viewport={"width": 1440, "height": 844})
-    page = context.new_page()
+def test_the_map_in_dark_though_the_server_does_not_answer_at_first(app, browser):
+    page = browser.new_context(viewport={"width": 1440, "height": 844}).new_page()
+    watch = Watch(page)
     refused: list[str] = []
 
     def refuse(route) -> None:
@@ -128,10 +128,48 @@ def test_a_map_is_drawn_though_the_server_did_not_answer_at_first(app, browser):
             route.continue_()
 
     page.route("**/component_server/**", refuse)
-    open_map(page, app)
-    assert len(refused) == 3
+    open_map(page, app, __theme="dark")
     assert page.locator(".map-said").inner_text() == ""
-    context.close()
+    in_shape(page, below_one_another=False)
+    page.context.close()
+    assert len(refused) == 3
+    assert all("component_server" in problem for problem in watch.problems)
+
+
+def test_the_map_on_a_phone(app, browser):
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    watch = Watch(page)
+    open_map(page, app)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    in_shape(page, below_one_another=True)
+    corner = "document.querySelector('.map-frame canvas').getContext('2d').getImageData(1, 1, 1, 1).data[0]"
+    assert page.evaluate(corner) > 200
+    page.evaluate("document.body.classList.add('dark')")
+    page.wait_for_function(f"{corner} < 60", timeout=SOON)
+    page.context.close()
+    assert watch.problems == []
+
+
+def in_shape(page, below_one_another: bool) -> None:
+    """Both maps have equal aspect, one size and one scale."""
+    frames = page.locator(".map-frame")
+    first, second = frames.nth(0).bounding_box(), frames.nth(1).bounding_box()
+    assert abs(first["width"] - first["height"]) < 2
+    assert first["width"] == pytest.approx(second["width"], abs=1)
+    assert (second["y"] > first["y"]) == below_one_another
+
+    # One scale for all: a document lies at the same place of its map as the camera moves both.
+    def inside(panel: int) -> tuple[float, float]:
+        x, y = page.evaluate(PLACE, [panel, 5])
+        box = frames.nth(panel).bounding_box()
+        return x - box["x"], y - box["y"]
+
+    before = [inside(0), inside(1)]
+    page.locator(".map-stage").press("ArrowRight")
+    after = [inside(0), inside(1)]
+    moved = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(before, after, strict=True)]
+    assert moved[0] == pytest.approx(moved[1])
+    assert moved[0][0] == pytest.approx(-0.15 * first["width"], abs=1)
 
 
 POINTS = (ROOT / "explorer" / "ui" / "map_points.js").read_text(encoding="utf-8")
@@ -160,33 +198,3 @@ def test_points_become_pixels(browser):
     assert found["near"] == [1, None]
     assert found["inside"] == [[0, 1], [1]]
     page.close()
-
-
-@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (390, "light"), (390, "dark")])
-def test_the_map_in_dark_and_on_a_phone(app, browser, tmp_path, width, theme):
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    page = context.new_page()
-    watch = Watch(page)
-    open_map(page, app, __theme=theme)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
-    frames = page.locator(".map-frame")
-    first, second = frames.nth(0).bounding_box(), frames.nth(1).bounding_box()
-    assert abs(first["width"] - first["height"]) < 2  # equal aspect
-    assert first["width"] == pytest.approx(second["width"], abs=1)
-    assert (second["y"] > first["y"]) == (width < 500)  # below one another on a phone
-
-    # One scale for all: a document lies at the same place of its map as the camera moves both.
-    def inside(panel: int) -> tuple[float, float]:
-        x, y = page.evaluate(PLACE, [panel, 5])
-        box = frames.nth(panel).bounding_box()
-        return x - box["x"], y - box["y"]
-
-    before = [inside(0), inside(1)]
-    page.locator(".map-stage").press("ArrowRight")
-    after = [inside(0), inside(1)]
-    moved = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(before, after, strict=True)]
-    assert moved[0] == pytest.approx(moved[1])
-    assert moved[0][0] == pytest.approx(-0.15 * first["width"], abs=1)
-    page.screenshot(path=tmp_path / "map.png", full_page=True)
-    context.close()
-    assert watch.problems == []
