@@ -38,12 +38,24 @@ class Kept:
         self._memory: OrderedDict[Key, Any] = OrderedDict()
         self._guard = threading.Lock()
         self._computing = threading.RLock()  # what is computed may ask for other values
+        self._counting = threading.Lock()
         self._doing: tuple[str, int, int] | None = None
 
     def memory(self, key: Key, compute: Callable[[], Any]) -> Any:
         """From memory, or computed."""
         made = self._held(key)
         return self._hold(key, compute()) if made is None else made
+
+    def alone(self, key: Key, compute: Callable[[], Any], cancel: Cancel | None = None) -> Any:
+        """As `memory`, but one at a time: scikit-learn limits the threads of its libraries for the whole process.
+
+        Raises `Cancelled`.
+        """
+        made = self._held(key)
+        if made is not None:
+            return made
+        with _taken(self._counting, cancel):
+            return self.memory(key, compute)
 
     def _held(self, key: Key) -> Any:
         with self._guard:
@@ -110,16 +122,28 @@ class Kept:
             if progress is not None:
                 progress(stage, done, total)
 
-        while not self._computing.acquire(timeout=0.2):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("stopped before its turn came")
+        def waiting() -> None:
             if progress is not None and self._doing is not None:
                 progress(*self._doing)
-        try:
-            yield report
-        finally:
-            self._doing = None
-            self._computing.release()
+
+        with _taken(self._computing, cancel, waiting):
+            try:
+                yield report
+            finally:
+                self._doing = None
+
+
+@contextmanager
+def _taken(lock: Any, cancel: Cancel | None, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """A lock, waited for until `cancel`."""
+    while not lock.acquire(timeout=0.2):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("stopped before its turn came")
+        waiting()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _read(path: Any) -> Arrays | None:

@@ -251,7 +251,8 @@ class MapLab:
             missing = [name for name in names if self.kept.known(keys[name], corpus.vectors) is None]
             near = {name: self.neighbours(name, corpus, settings.neighbours, report, cancel) for name in missing}
             self._prepared(report, cancel)
-            tell = _together(f"UMAP of {', '.join(map(label, missing))}, passes", len(missing), report)
+            which = label(missing[0]) if len(missing) == 1 else f"{len(missing)} maps"
+            tell = _together(f"UMAP of {which}, passes", len(missing), report)
 
             def arrange(name: str) -> None:
                 xy = layout.umap(*near[name], start, settings.seed, partial(tell, name), cancel)
@@ -292,7 +293,7 @@ class MapLab:
                 stage = _stage(f"measuring {label(name)}", progress)
                 return quality.measure(vectors, rows, space.positions[name], labels, settings.seed, stage, cancel)
 
-            found[name] = self.kept.memory((space.key, name, named, "quality"), compute)
+            found[name] = self.kept.alone((space.key, name, named, "quality"), compute, cancel)
         return found
 
     def clusters(self, variant: str, corpus: Corpus, count: int = 12, seed: int = 0) -> np.ndarray:
@@ -309,7 +310,7 @@ class MapLab:
                 warnings.simplefilter("ignore")  # fewer distinct documents than clusters: then there are fewer
                 return model.fit_predict(vectors)
 
-        return self.kept.memory((*self._key(variant, corpus), "clusters", count, seed), compute)
+        return self.kept.alone((*self._key(variant, corpus), "clusters", count, seed), compute)
 
     def stars(self, space: Space, query: str, k: int = 10) -> dict[str, Star]:
         """Where a query stands on each map, with its k best documents in the original space. Raises `InputError`.

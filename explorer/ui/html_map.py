@@ -53,7 +53,7 @@ def numbers(qualities: Mapping[str, Quality], space: Space) -> str:
         cells = "".join(f"<td>{number(space.explained[name])}</td>" for name in space.names)
         rows += f'<tr><th scope="row">Variance shown<small>The share of the spread that two axes can show.</small></th>{cells}</tr>'
     return (
-        f"<h3>{texts_map.NUMBERS}</h3><div class='scroll'><table class='measures'><thead><tr><td></td>{head}</tr></thead>"
+        f"<h3>{texts_map.NUMBERS}</h3><div class='scroll'><table class='measures' style='--n:{len(qualities)}'><thead><tr><td></td>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div><p class='help'>{esc(measured_with(next(iter(qualities.values())), space))}</p>"
     )
 

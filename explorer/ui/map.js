@@ -13,7 +13,7 @@ let shade = null;     // {title, names, colours, symbols, rest, note, codes: per
 let hidden = new Set();
 let lit = { rows: [], focus: null, near: {}, why: '' };
 let hovered = null;   // a row
-let panels = [];      // per variant: pixels {x, y, size}
+let panels = [];      // per variant: pixels {x, y, size}, and in `seat` what stands there
 let camera = { x: 0, y: 0, zoom: 1 };
 let mode = window.matchMedia('(max-width: 640px)').matches ? 'none' : 'pan';
 const texts = new Map();
@@ -117,33 +117,37 @@ stage.placeOf = (i, row) => {
   return [frame.left + left, frame.top + top];
 };
 
-/** Places for the maps, and what stands above them. */
+/** Places for the maps, and what stands above them. What is there already stays. */
 function arrange() {
   if (!view || !shade || !stage.clientWidth) return;
+  const before = panels;
   reserve(view.names.length);
-  stage.querySelectorAll('.map-head, .map-frame').forEach((old) => old.remove());
+  before.slice(view.names.length).forEach(({ seat }) => seat && [seat.head, seat.frame].forEach((old) => old.remove()));
   view.names.forEach((variant, i) => {
-    const p = panels[i], head = document.createElement('div'), frame = document.createElement('div');
-    head.className = 'map-head';
-    frame.className = 'map-frame';
+    const p = panels[i];
+    p.seat = (before[i] && before[i].seat) || newSeat();
+    const { head, frame, canvas, mark, name, told } = p.seat;
     head.style.cssText = `left:${p.x}px;top:${p.y - HEAD}px;width:${p.size}px;height:${HEAD}px`;
     frame.style.cssText = `left:${p.x}px;top:${p.y}px;width:${p.size}px;height:${p.size}px`;
-    const mark = document.createElement('i'), name = document.createElement('b'), told = document.createElement('small');
     mark.textContent = variant.symbol;
     mark.style.color = variant.colour;
-    mark.setAttribute('aria-hidden', 'true');
     name.textContent = variant.label;
     told.textContent = variant.told;
-    head.append(mark, name, told);
-    p.canvas = document.createElement('canvas');
-    p.canvas.setAttribute('role', 'img');
-    p.canvas.setAttribute('aria-label', `${view.drawn.toUpperCase()} map of ${view.n} documents by ${variant.label}. The search box and the tables reach every document without the pointer.`);
-    frame.append(p.canvas);
-    stage.insertBefore(frame, over);
-    stage.append(head);
+    canvas.setAttribute('aria-label', `${view.drawn.toUpperCase()} map of ${view.n} documents by ${variant.label}. The search box and the tables reach every document without the pointer.`);
   });
   stale = true;
   paint();
+}
+function newSeat() {
+  const made = (tag, className) => Object.assign(document.createElement(tag), { className });
+  const seat = { head: made('div', 'map-head'), frame: made('div', 'map-frame'), canvas: made('canvas', ''), mark: made('i', ''), name: made('b', ''), told: made('small', '') };
+  seat.mark.setAttribute('aria-hidden', 'true');
+  seat.canvas.setAttribute('role', 'img');
+  seat.head.append(seat.mark, seat.name, seat.told);
+  seat.frame.append(seat.canvas);
+  stage.insertBefore(seat.frame, over);
+  stage.append(seat.head);
+  return seat;
 }
 
 // ----------------------------------------------------------------------------------------------------------- pictures
@@ -156,19 +160,19 @@ function paint() {
   painting = true;
   requestAnimationFrame(() => {
     painting = false;
-    if (!view || !shade || !panels[0] || !panels[0].canvas || !stage.clientWidth) return;
+    if (!view || !shade || !panels[0] || !panels[0].seat || !stage.clientWidth) return;
     const moved = painted && (painted.x !== camera.x || painted.y !== camera.y || painted.zoom !== camera.zoom);
     clearTimeout(resting);
     if (stale || (moved && took < QUICK)) picture();
     else if (moved) {
-      panels.forEach((p) => { p.canvas.style.transform = shifted(p); });
+      panels.forEach((p) => { p.seat.canvas.style.transform = shifted(); });
       resting = setTimeout(() => { stale = true; paint(); }, REST);
     }
     repaint();
   });
 }
 /** The transform that shows the picture as it was painted where the camera is now. */
-function shifted(p) {
+function shifted() {
   const grown = camera.zoom / painted.zoom, s = scale();
   return `translate(${(painted.x - camera.x) * s}px, ${(camera.y - painted.y) * s}px) scale(${grown})`;
 }
@@ -193,7 +197,7 @@ function markers() {
   const larger = Math.max(3 * ratio, radius * 1.5);
   stamps = {
     key, paper: 0xff000000 | paper[2] << 16 | paper[1] << 8 | paper[0], margin: 2 * Math.ceil(larger * 1.35 + 3 * ratio),
-    plain: made(many ? 0.7 : 0.85, radius), faint: made(0.13, radius), lit: made(1, Math.max(radius, 2 * ratio)),
+    plain: made(many ? 0.7 : 0.85, radius), faint: made(0.16, radius), lit: made(1, Math.max(radius, 2 * ratio)),
     large: made(1, larger), outline: made(1, larger + 1.2 * ratio, around),
   };
   return stamps;
@@ -204,9 +208,10 @@ function picture() {
   const chosen = any ? new Set(lit.rows) : null, few = lit.rows.length <= FEW;
   panels.forEach((p, i) => {
     const size = Math.round(p.size * ratio);
-    if (!p.sheet || p.sheet.size !== size || p.sheet.margin !== marks.margin) p.sheet = sheet(size, marks.margin);
-    if (p.canvas.width !== size) { p.canvas.width = size; p.canvas.height = size; }
-    const on = p.sheet, xy = maps[i], codes = shade.codes[i], s = scale() * ratio;
+    const { seat } = p;
+    if (!seat.sheet || seat.sheet.size !== size || seat.sheet.margin !== marks.margin) seat.sheet = sheet(size, marks.margin);
+    if (seat.canvas.width !== size) { seat.canvas.width = size; seat.canvas.height = size; }
+    const on = seat.sheet, xy = maps[i], codes = shade.codes[i], s = scale() * ratio;
     const left = size / 2 - camera.x * s, top = size / 2 + camera.y * s;
     const put = (row, marker) => imprint(on, marker, Math.round(left + xy[2 * row] * s), Math.round(top - xy[2 * row + 1] * s));
     const shown = shade.names.map((_, code) => !hidden.has(code)), base = any ? marks.faint : marks.plain;
@@ -219,8 +224,8 @@ function picture() {
     const above = [...lit.rows, ...(lit.near[view.names[i].name] || [])];
     if (few) above.forEach((row) => { put(row, marks.outline[codes[row]]); put(row, marks.large[codes[row]]); });
     else above.forEach((row) => put(row, marks.lit[codes[row]]));
-    p.canvas.getContext('2d', { alpha: false, willReadFrequently: true }).putImageData(on.image, -on.margin, -on.margin);
-    p.canvas.style.transform = '';
+    seat.canvas.getContext('2d', { alpha: false, willReadFrequently: true }).putImageData(on.image, -on.margin, -on.margin);
+    seat.canvas.style.transform = '';
   });
   painted = { ...camera };
   stale = false;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from ..projection.command import figure_html, positions_csv, shade
 from ..projection.lab import Space
 from . import download_buttons, html_map, texts_map
 from .html import note
-from .map_show import COLOUR_NAMES, FIELD, AskedMap, Visit, pair_of, show_map, show_selection
-from .map_turns import Turns
+from .map_show import COLOUR_NAMES, FIELD, AskedMap, Visit, pair_of, show_in_turn, show_selection
+from .map_turns import Turns, Update
 from .map_view import JS, TABLE_JS, Drawings
 from .parts import HIDDEN, panel
 from .services import Services
@@ -44,10 +44,10 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     with gr.Row(equal_height=True):
         go = gr.Button("Draw", variant="primary", scale=0, min_width=110, elem_id="map-draw")
         stop = gr.Button("Stop", scale=0, min_width=70, elem_id="map-stop")
-        status = panel(elem_id="map-status", min_height=44, scale=1)
+        status = panel(elem_id="map-status", scale=1)
     # No props of its own: gradio loses them with the first update that skips this component.
     view = panel(elem_id="map-view", html_template=html_map.FRAME, js_on_load=JS, server_functions=drawings.functions)
-    told = panel(elem_id="map-told", min_height=60)
+    told = panel(elem_id="map-told")
     numbers = panel(elem_id="map-numbers", min_height=120)
     buttons = download_buttons.draw("map", ("Positions (CSV)", "Figure (HTML)"))
     panel(f"<h3>{texts_map.SELECTION}</h3><p class='help'>{texts_map.SELECTION_HELP}</p>")
@@ -59,9 +59,10 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     asked = [sidebar.variants, sidebar.corpus, method, colour, a, b, count, seed, clusters, query, k, shown]
     outputs = [status, view, told, numbers, moved, colour, a, b, sidebar.machine]
 
-    def run(request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+    async def run(request: gr.Request, *values: Any) -> AsyncIterator[Update]:
         visit = Visit(services, drawings, turns, str(request.session_hash))
-        yield from show_map(visit, AskedMap(*values))
+        async for update in show_in_turn(visit, AskedMap(*values)):
+            yield update
 
     def halt(request: gr.Request) -> None:
         turns.stop(str(request.session_hash))
@@ -69,9 +70,9 @@ def build_map(services: Services, sidebar: Sidebar, query: gr.Textbox, k: gr.Sli
     def choose(variants: list[str], first: str | None, second: str | None, event: gr.EventData) -> str:
         return show_selection(drawings, first, second, event._data)
 
-    # Those that wait cost little, and a later request of a visitor ends the earlier one.
+    # Those that wait cost little, and a later request of a visitor overtakes the earlier one.
     drawing: dict[str, Any] = {
-        "fn": run, "inputs": asked, "outputs": outputs, "concurrency_limit": 32, "trigger_mode": "multiple", **HIDDEN,
+        "fn": run, "inputs": asked, "outputs": outputs, "concurrency_limit": 100, "trigger_mode": "multiple", **HIDDEN,
     }  # fmt: skip
     triggers = [
         opened, go.click, method.input, colour.input, a.input, b.input, count.release, seed.submit, clusters.release,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -21,9 +24,9 @@ from ..store import Cancel
 from ..styles import label
 from . import html_map, texts_map
 from .html import esc, note, problem
-from .map_turns import Turns
+from .map_turns import Turns, Update
 from .map_view import Drawings, checked_rows, message, neighbours_of, shade_key
-from .services import Services
+from .services import LOOK_EVERY, Services
 from .sidebar import machine_line
 
 COLOUR_NAMES = {
@@ -31,6 +34,8 @@ COLOUR_NAMES = {
 }  # fmt: skip
 FIELD = "field: "
 MOVED_SHOWN = 30
+FOLLOWERS = ThreadPoolExecutor(32, "maps")
+"""Threads that look how far the work is."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +89,46 @@ class Visit:
     session: str
 
 
-Update = list[Any]
-"""Of (status, maps, notes, numbers, what moved, colour, A, B, machine). Always of all of them: where gradio skips a
-component just before or after it gets a value, the value may be lost."""
-
-
 def show_map(visit: Visit, asked: AskedMap) -> Iterator[Update]:
     """Updates of the page: PCA first, then UMAP, then the numbers.
 
-    Ends without a word where the visitor has asked for something else meanwhile.
+    Ends without a word where the maps are not seen, or where the visitor has asked for something else meanwhile.
     """
-    seen: Update = [*visit.turns.seen(visit.session), asked.colour, asked.a, asked.b, machine_line(visit.services)]
     if not asked.shown:
-        yield seen
         return
-    turn = visit.turns.begin(visit.session, asked.geometry)
+    turn = visit.turns.begin(visit.session, asked.geometry, standing(visit, asked))
     try:
-        for update in _updates(visit, asked, turn.cancel, seen):
-            if not visit.turns.is_latest(visit.session, turn):
+        for update in _updates(visit, asked, turn.cancel, turn.seen):
+            if visit.turns.latest(visit.session) is not turn:
                 return
             if update is not None:
-                seen = update
-                visit.turns.see(visit.session, seen[:5])
-                yield seen
+                turn.seen = update
+                yield update
     except (InputError, Cancelled) as error:
-        if visit.turns.is_latest(visit.session, turn):
-            unmeasured = note(texts_map.NOT_MEASURED) if seen[3] == html_map.measuring() else seen[3]
-            yield [problem(error), *seen[1:3], unmeasured, *seen[4:]]
+        unmeasured = note(texts_map.NOT_MEASURED) if turn.seen[3] == html_map.measuring() else turn.seen[3]
+        turn.seen = [problem(error), *turn.seen[1:3], unmeasured, *turn.seen[4:]]
+        if visit.turns.latest(visit.session) is turn:
+            yield turn.seen
+    finally:
+        turn.is_over = True
+
+
+def standing(visit: Visit, asked: AskedMap) -> Update:
+    """What the visitor sees until there is more: that of the request before, with what is chosen now."""
+    before = visit.turns.latest(visit.session)
+    panels = before.seen[:5] if before else [""] * 5
+    return [*panels, asked.colour, asked.a, asked.b, machine_line(visit.services)]
+
+
+async def show_in_turn(visit: Visit, asked: AskedMap) -> AsyncIterator[Update]:
+    """As `show_map`, and at the end, in whatever order requests end, what the latest one has come to."""
+    updates = show_map(visit, asked)
+    following = partial(asyncio.get_running_loop().run_in_executor, FOLLOWERS, next, updates, None)
+    while (update := await following()) is not None:
+        yield update
+    while (latest := visit.turns.latest(visit.session)) is not None and not latest.is_over:
+        await asyncio.sleep(LOOK_EVERY)
+    yield latest.seen if latest else standing(visit, asked)
 
 
 def _updates(visit: Visit, asked: AskedMap, cancel: Cancel, seen: Update) -> Iterator[Update | None]:

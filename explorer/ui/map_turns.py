@@ -1,6 +1,7 @@
 """Only a visitor's latest request for maps is answered; what it still needs of an earlier one goes on being computed.
 
-What the visitor sees is remembered, for every update of the page names it all.
+What the visitor sees is remembered. Every update of the page names it all, and gradio repeats the last update of a
+request when that ends: so a request that is overtaken ends after the latest one, with what that came to.
 """
 
 from __future__ import annotations
@@ -9,58 +10,55 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..store import Cancel
 
 VISITORS = 1_000
 
+Update = list[Any]
+"""Of (status, maps, notes, numbers, what moved, colour, A, B, machine). Always of all of them: where gradio skips a
+component just before or after it gets a value, the value may be lost."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(eq=False)
 class Turn:
-    """A request: what is computed for it, and the signal that stops it."""
+    """A request: what is computed for it, the signal that stops it, what the visitor sees of it."""
 
     wanted: Hashable
+    seen: Update
     cancel: Cancel = field(default_factory=Cancel)
+    is_over: bool = False
 
 
 class Turns:
-    """The latest request of every visitor, and what came of it. Thread-safe."""
+    """The latest request of every visitor. Thread-safe."""
 
     def __init__(self) -> None:
         self._latest: OrderedDict[str, Turn] = OrderedDict()
-        self._seen: dict[str, list[str]] = {}
         self._guard = threading.Lock()
 
-    def begin(self, session: str, wanted: Hashable) -> Turn:
+    def latest(self, session: str) -> Turn | None:
+        """The visitor's latest request."""
+        with self._guard:
+            return self._latest.get(session)
+
+    def begin(self, session: str, wanted: Hashable, seen: Update) -> Turn:
         """The visitor's next request. One for other maps stops the work of the last; one for the same maps, coloured
         otherwise, say, goes on with it."""
         with self._guard:
-            before = self._latest.pop(session, None)
-            goes_on = before is not None and before.wanted == wanted and not before.cancel.is_set()
-            if before is not None and not goes_on:
+            before, turn = self._latest.pop(session, None), Turn(wanted, seen)
+            if before is not None and before.wanted == wanted and not before.cancel.is_set():
+                turn.cancel = before.cancel
+            elif before is not None:
                 before.cancel.set()
-            turn = self._latest[session] = Turn(wanted, before.cancel) if before and goes_on else Turn(wanted)
+            self._latest[session] = turn
             while len(self._latest) > VISITORS:
-                self._seen.pop(self._latest.popitem(last=False)[0], None)
+                self._latest.popitem(last=False)
             return turn
-
-    def is_latest(self, session: str, turn: Turn) -> bool:
-        """Whether no later request has come."""
-        with self._guard:
-            return self._latest.get(session) is turn
-
-    def see(self, session: str, shown: list[str]) -> None:
-        """Remember what the visitor sees: status, maps, notes, numbers, what moved."""
-        with self._guard:
-            self._seen[session] = shown
-
-    def seen(self, session: str) -> list[str]:
-        """What the visitor sees."""
-        with self._guard:
-            return self._seen.get(session, [""] * 5)
 
     def stop(self, session: str) -> None:
         """Stop the work of a visitor's latest request."""
-        with self._guard:
-            if session in self._latest:
-                self._latest[session].cancel.set()
+        latest = self.latest(session)
+        if latest is not None:
+            latest.cancel.set()

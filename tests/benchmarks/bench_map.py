@@ -146,6 +146,7 @@ def in_browser(folder: Path, n: int = 50_000) -> None:
         print(f"at rest otherwise: {moving(page)}")
         browser.stop_tracing()
         page.screenshot(path=folder / "moved.png")
+        print(f"JavaScript's memory: {page.evaluate('performance.memory.usedJSHeapSize') / 2**20:.0f} MiB")
         print(f"console errors: {errors or 'none'}; pictures and moving.json in {folder}")
         browser.close()
     app.close()

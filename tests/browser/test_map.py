@@ -6,7 +6,7 @@ import urllib.parse
 
 import pytest
 
-from .conftest import Watch
+from .conftest import ROOT, Watch
 from .test_compare import FIRST, SOON, saved
 from .test_layers import contains
 
@@ -115,18 +115,48 @@ def test_a_way_through_the_map(app, page):
     contains(page, "#results", title)
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "dark"), (390, "light"), (390, "dark")])
-def test_the_map_in_dark_and_on_a_phone(app, browser, tmp_path, width, theme):
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    page = context.new_page()
+def test_the_map_in_dark_though_the_server_does_not_answer_at_first(app, browser):
+    page = browser.new_context(viewport={"width": 1440, "height": 844}).new_page()
     watch = Watch(page)
-    open_map(page, app, __theme=theme)
+    refused: list[str] = []
+
+    def refuse(route) -> None:
+        if len(refused) < 3:
+            refused.append(route.request.url)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/component_server/**", refuse)
+    open_map(page, app, __theme="dark")
+    assert page.locator(".map-said").inner_text() == ""
+    in_shape(page, below_one_another=False)
+    page.context.close()
+    assert len(refused) == 3
+    assert all("component_server" in problem for problem in watch.problems)
+
+
+def test_the_map_on_a_phone(app, browser):
+    page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
+    watch = Watch(page)
+    open_map(page, app)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    in_shape(page, below_one_another=True)
+    corner = "document.querySelector('.map-frame canvas').getContext('2d').getImageData(1, 1, 1, 1).data[0]"
+    assert page.evaluate(corner) > 200
+    page.evaluate("document.body.classList.add('dark')")
+    page.wait_for_function(f"{corner} < 60", timeout=SOON)
+    page.context.close()
+    assert watch.problems == []
+
+
+def in_shape(page, below_one_another: bool) -> None:
+    """Both maps have equal aspect, one size and one scale."""
     frames = page.locator(".map-frame")
     first, second = frames.nth(0).bounding_box(), frames.nth(1).bounding_box()
-    assert abs(first["width"] - first["height"]) < 2  # equal aspect
+    assert abs(first["width"] - first["height"]) < 2
     assert first["width"] == pytest.approx(second["width"], abs=1)
-    assert (second["y"] > first["y"]) == (width < 500)  # below one another on a phone
+    assert (second["y"] > first["y"]) == below_one_another
 
     # One scale for all: a document lies at the same place of its map as the camera moves both.
     def inside(panel: int) -> tuple[float, float]:
@@ -140,6 +170,31 @@ def test_the_map_in_dark_and_on_a_phone(app, browser, tmp_path, width, theme):
     moved = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(before, after, strict=True)]
     assert moved[0] == pytest.approx(moved[1])
     assert moved[0][0] == pytest.approx(-0.15 * first["width"], abs=1)
-    page.screenshot(path=tmp_path / "map.png", full_page=True)
-    context.close()
-    assert watch.problems == []
+
+
+POINTS = (ROOT / "explorer" / "ui" / "map_points.js").read_text(encoding="utf-8")
+
+
+def test_points_become_pixels(browser):
+    page = browser.new_page()
+    found = page.evaluate(
+        POINTS + """;
+        const on = sheet(9, 4), half = stamp('circle', 2, [200, 100, 0], 0.5);
+        on.pixels.fill(0xffffffff);
+        imprint(on, half, 4, 4);
+        imprint(on, half, 400, 4);
+        const at = (x, y) => [...on.image.data.slice(4 * ((y + 4) * on.wide + x + 4)).slice(0, 4)];
+        const xy = [0, 0, 1, 0, 1, 1, 5, 5], square = [[-0.5, -0.5], [1.5, -0.5], [1.5, 0.5], [-0.5, 0.5]];
+        ({
+          middle: at(4, 4), corner: at(0, 0),
+          order: [...drawingOrder(new Uint8Array([1, 0, 2, 1]), [2, 0, 1])],
+          near: [(r) => true, (r) => r !== 1].map((shown) => nearestRow(xy, 0.9, 0.2, 0.5, shown)),
+          inside: [rowsInside(xy, square, () => true), rowsInside(xy, square, (r) => r)],
+        })"""
+    )  # fmt: skip
+    assert found["middle"] == pytest.approx([(255 + 200) / 2, (255 + 100) / 2, 255 / 2, 255], abs=1)
+    assert found["corner"] == [255] * 4
+    assert found["order"] == [2, 1, 0, 3]
+    assert found["near"] == [1, None]
+    assert found["inside"] == [[0, 1], [1]]
+    page.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import json
@@ -111,9 +112,7 @@ def test_umap_follows_pca_and_is_at_once_there_again(services, drawings):
 
 
 def test_choices_in_the_sidebar_draw_nothing_where_the_tab_is_not_seen(services, drawings):
-    updates = shown(services, drawings, replace(ASKED, shown=False))
-    assert len(updates) == 1
-    assert updates[0][:5] == [""] * 5
+    assert shown(services, drawings, replace(ASKED, shown=False)) == []
 
 
 @pytest.mark.parametrize(
@@ -138,34 +137,40 @@ def test_one_variant_has_a_map_and_nothing_to_compare(services, drawings):
     assert tab.pair_of(["a", "b", "c"], "gone", "c") == ("a", "c")
 
 
-def test_only_the_latest_request_is_answered_and_nothing_is_lost(services, drawings):
-    turns = Turns()
-    visit = Visit(services, drawings, turns, "visitor")
-    first = tab.show_map(visit, ASKED)
-    next(first)
-    coloured = list(tab.show_map(visit, replace(ASKED, colour="cluster")))
-    assert list(first) == []  # the earlier one ends without a word
-    hidden = list(tab.show_map(visit, replace(ASKED, shown=False)))
-    assert hidden[0][MAPS] == coloured[-1][MAPS]  # what is seen stays
-    failed = list(tab.show_map(visit, replace(ASKED, seed=None)))
-    assert failed[-1][MAPS] == coloured[-1][MAPS]
-    assert failed[-1][NUMBERS] == coloured[-1][NUMBERS]
+def test_only_the_latest_request_is_answered_and_all_end_with_what_it_came_to(services, drawings):
+    visit = Visit(services, drawings, Turns(), "visitor")
+
+    async def ask(**changed) -> list[tab.Update]:
+        return [update async for update in tab.show_in_turn(visit, replace(ASKED, **changed))]
+
+    async def overtaken() -> tuple[list[tab.Update], list[tab.Update]]:
+        first = asyncio.create_task(ask())
+        while visit.turns.latest("visitor") is None:
+            await asyncio.sleep(0.01)
+        return await ask(colour="cluster"), await first
+
+    latest, first = asyncio.run(overtaken())
+    assert function(drawings, "codes")(json.loads(latest[-1][MAPS])["shade"])["title"] == "cluster"
+    assert first[-1] == latest[-1]
+    assert asyncio.run(ask(shown=False)) == [latest[-1]]  # what is seen stays
+    failed = asyncio.run(ask(seed=None))[-1]
+    assert "whole number" in failed[STATUS]
+    assert failed[MAPS : MOVED + 1] == latest[-1][MAPS : MOVED + 1]
 
 
 def test_a_request_for_other_maps_stops_the_work_and_one_for_the_same_goes_on():
-    turns = Turns()
-    one = turns.begin("visitor", ASKED.geometry)
-    same = turns.begin("visitor", replace(ASKED, colour="trust").geometry)
+    turns, others = Turns(), replace(ASKED, corpus="others").geometry
+    one = turns.begin("visitor", ASKED.geometry, [])
+    same = turns.begin("visitor", replace(ASKED, colour="trust").geometry, [])
     assert same.cancel is one.cancel
     assert not one.cancel.is_set()
-    assert (turns.is_latest("visitor", one), turns.is_latest("visitor", same)) == (False, True)
-    other = turns.begin("visitor", replace(ASKED, corpus="others").geometry)
+    other = turns.begin("visitor", others, [])
     assert one.cancel.is_set()
-    turns.begin("somebody else", ASKED.geometry)
+    turns.begin("somebody else", ASKED.geometry, [])
     assert not other.cancel.is_set()
     turns.stop("visitor")
     assert other.cancel.is_set()
-    assert not turns.begin("visitor", replace(ASKED, corpus="others").geometry).cancel.is_set()
+    assert not turns.begin("visitor", others, []).cancel.is_set()
 
 
 def test_an_empty_query_has_no_star(services, drawings):
