@@ -340,7 +340,7 @@ class MapLab:
         return self.comparer.shelf.load(variant).key("document"), corpus.content_hash
 
 
-PREPARING = "preparing the map: compiling UMAP, once after a start"
+PREPARING = "preparing the map: loading UMAP, which is compiled once on a machine"
 
 
 def _stage(name: str, progress: StageProgress | None) -> Any:

@@ -192,7 +192,7 @@ function markers() {
   if (stamps && stamps.key === key) return stamps;
   const paper = rgb(getComputedStyle(over).color), around = rgb(ink());
   const made = (opacity, size, colour) => shade.names.map((_, code) => stamp(
-    many ? 'circle' : shade.symbols[code], size, colour || rgb(shade.colours[code]), code >= rest ? opacity * 0.55 : opacity,
+    many ? 'circle' : shade.symbols[code], size, colour || rgb(shade.colours[code]), code >= rest && opacity < 1 ? opacity * 0.55 : opacity,
   ));
   const larger = Math.max(3 * ratio, radius * 1.5);
   stamps = {

@@ -29,7 +29,7 @@ from .html_map import told
 HERE = Path(__file__).parent
 JS = "".join((HERE / name).read_text(encoding="utf-8") for name in ("map_points.js", "map.js", "map_use.js"))
 TABLE_JS = (HERE / "map_table.js").read_text(encoding="utf-8")
-HELD = 40
+HELD = 200
 """Maps and shadings that pages can still ask for."""
 NEAR = 10
 """Neighbours shown of a document."""
