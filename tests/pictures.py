@@ -105,7 +105,7 @@ def take(page: Page) -> None:
     open_tab(page, "Layers", "#heads-a .main-svg")
     page.locator("#take-query").click()
     page.wait_for_selector("#heads-b .main-svg", timeout=LONG)
-    save(page, "layers", 1180)
+    save(page, "layers", 1180, "#words-a")
     open_tab(page, "Map", "#map-numbers table")
     save(page, "map", 1180)
     open_tab(page, "Study", "#study-report .claim")
