@@ -20,6 +20,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side: one thread ea
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests stay in one process, and so do all that drive the page: one app serves them."""
     for item in items:
