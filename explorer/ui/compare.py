@@ -215,13 +215,14 @@ def _searched(services: Services, asked: Asked, cancel: Cancel) -> Iterator[tupl
             raise InputError(f"{len(order)} variants do not fit side by side; untick some, {MAX_ACTIVE} are the most")
         for view, pending in services.follow(corpus, asked.query or "", order, int(asked.k), asked.kind, cancel):
             options = replace(view_options(view, order, asked), explained=readable(services))
-            yield ("", html.columns(view, pending, options), *[skip] * 4)
+            columns = html.columns(view, pending, options)
+            yield ("", columns, *[skip] * 4)
         if not view.results:
             return
         shown = in_order(view, options.order)
         yield (
             note(recall_note(services, shown, asked.kind)),
-            skip,
+            columns,  # again: of updates that reach the browser together the last one counts, and a skip would lose it
             html.agreement(shown.agreement, options.blind),
             bump_chart(shown, dict(options.blind)),
             snippet(asked.corpus, view.query, list(view.results), view.k),
