@@ -12,7 +12,7 @@ from ..projection.quality import Quality
 from ..retrieval import APPROXIMATE_FROM
 from ..styles import label, style
 from . import texts_map
-from .html import chip, esc, note, number
+from .html import SCROLLS, chip, esc, note, number
 
 FRAME = f"""<div class="map">
 <div class="map-tools"><span class="group"><button type="button" data-mode="pan" aria-pressed="true">Move</button>
@@ -53,7 +53,7 @@ def numbers(qualities: Mapping[str, Quality], space: Space) -> str:
         cells = "".join(f"<td>{number(space.explained[name])}</td>" for name in space.names)
         rows += f'<tr><th scope="row">Variance shown<small>The share of the spread that two axes can show.</small></th>{cells}</tr>'
     return (
-        f"<h3>{texts_map.NUMBERS}</h3><div class='scroll'><table class='measures' style='--n:{len(qualities)}'><thead><tr><td></td>{head}</tr></thead>"
+        f"<h3>{texts_map.NUMBERS}</h3><div class='scroll' {SCROLLS}><table class='measures' style='--n:{len(qualities)}'><thead><tr><td></td>{head}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div><p class='help'>{esc(measured_with(next(iter(qualities.values())), space))}</p>"
     )
 
@@ -125,7 +125,7 @@ def selection(corpus: Corpus, rows: Sequence[int], total: int, why: str, changes
     what = f" {why}" if why else ""
     return (
         f"<p class='help'>{total:,} document{'s' if total != 1 else ''}{esc(what)}.{more}</p>"
-        f"<div class='scroll tall'><table class='documents'><thead><tr>{head}<th scope='col'>open</th></tr></thead>"
+        f"<div class='scroll tall' {SCROLLS}><table class='documents'><thead><tr>{head}<th scope='col'>open</th></tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -168,7 +168,7 @@ def moved(corpus: Corpus, a: str, b: str, values: np.ndarray, rows: Sequence[int
     )
     return (
         f"<p class='help'>From {esc(label(a))} to {esc(label(b))}: mean change {number(float(values.mean()))} over "
-        f"{len(values):,} documents, {k} neighbours.</p><div class='scroll tall'><table class='documents'><thead><tr>"
+        f"{len(values):,} documents, {k} neighbours.</p><div class='scroll tall' {SCROLLS}><table class='documents'><thead><tr>"
         f"<th scope='col'>change</th><th scope='col'>document</th><th scope='col'>open</th></tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,13 +22,12 @@ from ..projection.lab import MapSettings, Space, Star
 from ..projection.quality import Quality
 from ..projection.shading import Shading
 from ..store import Cancel
-from ..styles import label
 from . import html_map, texts_map
 from .html import esc, note, problem
 from .map_turns import Turns, Update
 from .map_view import Drawings, checked_rows, message, neighbours_of, shade_key
 from .services import LOOK_EVERY, Services
-from .sidebar import machine_line
+from .sidebar import machine_line, named
 
 COLOUR_NAMES = {
     "label": "labels", "cluster": "clusters", "change": "neighbourhood change A → B", "trust": "trustworthiness here",
@@ -123,7 +123,8 @@ def standing(visit: Visit, asked: AskedMap) -> Update:
 async def show_in_turn(visit: Visit, asked: AskedMap) -> AsyncIterator[Update]:
     """As `show_map`, and at the end, in whatever order requests end, what the latest one has come to."""
     updates = show_map(visit, asked)
-    following = partial(asyncio.get_running_loop().run_in_executor, FOLLOWERS, next, updates, None)
+    known = copy_context()  # who asks: a thread of its own would not know whose corpora to open
+    following = partial(asyncio.get_running_loop().run_in_executor, FOLLOWERS, known.run, next, updates, None)
     while (update := await following()) is not None:
         yield update
     while (latest := visit.turns.latest(visit.session)) is not None and not latest.is_over:
@@ -177,7 +178,7 @@ def _choices(colour: str, fields: list[str], names: list[str], pair: tuple[str, 
     """Updates of what can be coloured by, and of variants A and B."""
     kinds = [(shown, name) for name, shown in COLOUR_NAMES.items() if name != "change" or pair]
     kinds += [(f"number: {field}", FIELD + field) for field in fields]
-    variants = [(label(name), name) for name in names]
+    variants = named(names)
     a, b = pair or (names[0], None)
     return [
         gr.Dropdown(choices=kinds, value=colour),
