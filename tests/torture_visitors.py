@@ -276,18 +276,19 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--home", type=Path, help="a warm home; default: an empty one")
+    parser.add_argument("--dtype", default="float32", help="of both; auto finds what a warm home has")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         home = options.home or folder / "home"
         os.environ["POOLING_EXPLORER_HOME"] = str(folder / "reference")
-        reference = Reference(Shelf(device="cpu", dtype="float32"))
+        reference = Reference(Shelf(device="cpu", dtype=options.dtype))
         for client in range(options.clients):
             for query in QUERIES:
                 reference.search(client, 0, query, 8)
         log = folder / "app.log"
-        url, process = stack.enter_context(serving(home, log, "--demo", "--device", "cpu", "--dtype", "float32"))
+        url, process = stack.enter_context(serving(home, log, "--demo", "--device", "cpu", "--dtype", options.dtype))
         crowd = Crowd(url, reference, options.clients)
         crowd.reference.search(None, 0, QUERIES[0], 8)
         first = Visitor(url, timeout=600)
@@ -310,8 +311,8 @@ def main() -> None:
     print(f"{options.clients} clients, {lasted:.0f} s, {len(took)} calls: {dict(crowd.done)}")
     half, most = took[len(took) // 2], took[int(len(took) * 0.95)]
     print(f"seconds a call: median {half:.2f}, 95 % below {most:.2f}, worst {took[-1]:.2f}")
-    start, middle, end = (memory[i] / 2**20 for i in (0, len(memory) // 2, -1))
-    print(f"memory (MiB): start {start:.0f}, middle {middle:.0f}, end {end:.0f}")
+    quarters = [memory[round(i * (len(memory) - 1) / 4)] / 2**20 for i in range(5)]
+    print(f"memory (MiB), start, quarters, end: {', '.join(f'{size:.0f}' for size in quarters)}")
     print(f"{text.count('Traceback')} tracebacks, {len(crowd.wrong)} wrong")
     for sentence in crowd.wrong[:20]:
         print("  ", sentence[:1000])
