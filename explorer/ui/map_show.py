@@ -123,8 +123,9 @@ def standing(visit: Visit, asked: AskedMap) -> Update:
 async def show_in_turn(visit: Visit, asked: AskedMap) -> AsyncIterator[Update]:
     """As `show_map`, and at the end, in whatever order requests end, what the latest one has come to."""
     updates = show_map(visit, asked)
-    known = copy_context()  # who asks: a thread of its own would not know whose corpora to open
-    following = partial(asyncio.get_running_loop().run_in_executor, FOLLOWERS, known.run, next, updates, None)
+    # With the context, which knows who asks: a thread would not know whose corpora to open.
+    step = partial(copy_context().run, next, updates, None)
+    following = partial(asyncio.get_running_loop().run_in_executor, FOLLOWERS, step)
     while (update := await following()) is not None:
         yield update
     while (latest := visit.turns.latest(visit.session)) is not None and not latest.is_over:
