@@ -181,7 +181,7 @@ def test_variants_tab(app, page):
     page.locator("#export button").first.click()
     page.locator("#export-repository input, #export-repository textarea").first.fill("no owner")
     page.locator("#variant-choice input").click()
-    page.get_by_role("option", name="minilm/eos-causal", exact=True).click()
+    page.get_by_role("option", name="● eos-causal", exact=True).click()
     page.locator("#export-push").click()
     contains(page, "#export-said", "it is owner/name")
     page.locator("#export-weights label", has_text="adapter").locator("input").check()

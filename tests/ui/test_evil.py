@@ -21,10 +21,23 @@ from explorer.policy import Policy
 from explorer.retrieval import Hit
 from explorer.run import Run, State
 from explorer.significance import Test
-from explorer.ui import asked_why, closed, compare, finetune, html, html_evaluate, html_map, many, sidebar, variants
-from explorer.ui import map as tab
+from explorer.ui import (
+    closed,
+    compare,
+    doors,
+    finetune,
+    html,
+    html_evaluate,
+    html_map,
+    many,
+    map_doors,
+    sidebar,
+    variants,
+)
+from explorer.ui import map_show as tab
 from explorer.ui import services as page
-from explorer.ui.map import AskedMap
+from explorer.ui.map_show import AskedMap, Visit
+from explorer.ui.map_turns import Turns
 from explorer.ui.map_view import Drawings, described
 from explorer.ui.parts import toast
 from explorer.variants import Shelf, ShelfMemory, Variant
@@ -67,8 +80,8 @@ def test_compare(services):
 
 def test_errors_in_the_corner_of_the_page(services):
     for work in (
-        lambda: asked_why(services, "q", "evil", {"variant": WORST, "document": WORST}),
-        lambda: tab.asked_door(services, WORST, [], {"door": "layers", "document": WORST}),
+        lambda: doors.asked_why(services, "q", "evil", {"variant": WORST, "document": WORST}),
+        lambda: map_doors.asked_door(services, WORST, [], {"door": "layers", "document": WORST}),
     ):
         with pytest.raises(gr.Error) as shown_there:
             work()
@@ -90,7 +103,7 @@ def test_sidebar(services):
 def test_map(services):
     drawings = Drawings(services.maps)
     asked = AskedMap(list(NAMES), "evil", "pca", "label", None, None, 2, 0, 2, WORST, 2)
-    last = list(tab.show_map(services, drawings, asked, "me"))[-1]
+    last = list(tab.show_map(Visit(services, drawings, Turns(), "me"), asked))[-1]
     for markup in (last[2], last[3], last[4]):
         check_text_stays_text(markup)
     space = drawings.space(json.loads(last[1])["key"])
