@@ -109,7 +109,8 @@ def in_browser(folder: Path, n: int = 50_000) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
     from conftest import ARGUMENTS  # type: ignore[import-not-found]
 
-    from explorer.ui import CSS, build_app, services, theme
+    from explorer.ui import build_app, services
+    from explorer.ui.theme import CSS, theme
 
     folder.mkdir(parents=True, exist_ok=True)
     print(f"\n{n:,} documents x 2 variants in chromium, drawn without a graphics card")
