@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import gradio as gr
 
 from ..errors import InputError
+from ..limits import Limits
 from .services import DEFAULT_CORPUS, Services, readable
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def build_api(services: Services) -> None:
             {"variant", "kind", "dimension", "vectors": [[float, ...], ...]}
         """
         try:
-            checked, side = _texts(texts), _kind(kind)
+            checked, side = _texts(texts, services.policy.limits), _kind(kind)
             name = services.shelf.find(variant or services.default_variants()[0]).name
             vectors = services.shelf.load(name).encode(checked, kind=side)
         except InputError as error:
@@ -93,9 +94,11 @@ def _kind(kind: str) -> Kind:
     return cast("Kind", kind)
 
 
-def _texts(texts: Any) -> list[str]:
+def _texts(texts: Any, limits: Limits) -> list[str]:
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise InputError("texts is a list of at least one text")
     if len(texts) > MAX_TEXTS:
         raise InputError(f"{len(texts)} texts in one call; {MAX_TEXTS} are the most")
+    for text in texts:
+        limits.check_text(text)
     return texts

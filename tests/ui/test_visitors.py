@@ -15,9 +15,10 @@ from visitor import Refused, Visitor
 from explorer.corpora import BUILT_IN, Corpus, Document
 from explorer.errors import InputError
 from explorer.jobs import Runs
-from explorer.policy import Policy
+from explorer.policy import DEMO_LIMITS, Policy
 from explorer.store import data_dir
 from explorer.ui import build_app, visitors
+from explorer.ui.api import MAX_TEXTS, _texts
 from explorer.ui.services import Services
 from explorer.ui.visitors import Visitors
 from explorer.variants import Shelf
@@ -272,3 +273,10 @@ def test_a_login_guards_everything_and_keeps_users_apart(tmp_path):
         for page, name in ((ann, "ann"), (bo, "bo"), (elsewhere, "ann")):
             assert f"the zebra of {name}" in str(page.call("search", ["zebra", "bm25", "pasted", 1]))
     assert len(list((tmp_path / "data" / "users").iterdir())) == 2
+
+
+def test_texts_to_encode_are_limited_as_well():
+    assert _texts(["a", "b"], DEMO_LIMITS) == ["a", "b"]
+    for bad in ([], "a", [1], ["a"] * (MAX_TEXTS + 1), ["a" * 2001]):
+        with pytest.raises(InputError):
+            _texts(bad, DEMO_LIMITS)
