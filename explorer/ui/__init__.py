@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import gradio as gr
 
 from . import texts, texts_evaluate
@@ -18,7 +15,7 @@ from .layers import build_layers
 from .learn import build_learn
 from .map import build_map
 from .map_doors import open_doors
-from .parts import HIDDEN
+from .parts import HIDDEN, switch
 from .services import Services
 from .sidebar import build_sidebar
 from .starting import begin
@@ -59,12 +56,12 @@ def build_app(services: Services) -> gr.Blocks:
             with gr.Tab("Learn", id="learn") as learn_tab:
                 learn = build_learn(services)
         variants_tab.select(lambda: cards(services), None, shelf, **HIDDEN)
-        timers = {finetune_tab: following, evaluate_tab: evaluate and evaluate.timer, study_tab: studying}
+        ticking = evaluate.timer if evaluate is not None else None
+        timers = {finetune_tab: following, evaluate_tab: ticking, study_tab: studying}
         for tab in (compare_tab, layers_tab, map_tab, finetune_tab, evaluate_tab, study_tab, variants_tab, learn_tab):
             hidden = [timer for of, timer in timers.items() if of is not tab and timer is not None]
-            if not hidden:
-                continue
-            tab.select(partial(_stopped, len(hidden)), None, hidden, **HIDDEN)
+            if hidden:
+                switch(tab.select, hidden, active=False)
         open_layers_from_hits(services, sidebar, compare, layers, tabs)
         if evaluate is not None:
             open_compare_from_worst(services, sidebar, compare, evaluate, tabs)
@@ -77,9 +74,3 @@ def build_app(services: Services) -> gr.Blocks:
 
         app.unload(left)
     return app.queue(max_size=services.policy.waiting, default_concurrency_limit=8)
-
-
-def _stopped(count: int) -> Any:
-    """The timers of tabs that are not shown ask nothing."""
-    stopped = [gr.Timer(active=False) for _ in range(count)]
-    return stopped if count > 1 else stopped[0]

@@ -30,7 +30,7 @@ from .evaluate_form import (
 from .evaluate_menu import Menu, plain_cards, speeds_of
 from .evaluate_runs import Drawn, Opened, Results, asked_query, download, evaluation_of, run_action, show_run, worst_of
 from .html import note, problem
-from .parts import HIDDEN, JS, command_box, panel, toast
+from .parts import HIDDEN, JS, command_box, panel, switch, toast
 from .services import Services
 from .sidebar import Sidebar, variant_choices
 
@@ -252,7 +252,7 @@ def _wire_view(services: Services, results: Results, view: dict[str, Any], opene
         except InputError as error:
             return problem(error)
 
-    opened(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
+    switch(opened, [timer], active=True)
     opened(**look)
     timer.tick(**{**look, "trigger_mode": "once"}, queue=False)
     watched.input(**look)

@@ -131,11 +131,8 @@ def show_run(
             *[gr.skip()] * 6,
             drawn,
         ]
-    settled = run.is_over and (run.id, run.state) == (drawn.id, drawn.state)
-    state = [gr.skip()] * 5
-    if not settled:
-        card = html_evaluate.run_card(run, services.runs.progress(run.id))
-        state = [card, *run_buttons(run), html.log(services.runs.log(run.id))]
+    card = html_evaluate.run_card(run, services.runs.progress(run.id))
+    state = [card, *run_buttons(run), html.log(services.runs.log(run.id))]
     fresh = (run.id, stamp) != (drawn.id, drawn.stamp)
     shown: list[Any] = [gr.skip()] * 5
     if fresh and evaluation is None:

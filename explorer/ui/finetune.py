@@ -24,7 +24,7 @@ from ..store import data_dir
 from ..variants import PUBLISHED, TRAINED_HERE, short_name
 from . import html, texts
 from .html import SCROLLS, esc, note, problem
-from .parts import HIDDEN, command_box, panel, run_buttons
+from .parts import HIDDEN, command_box, panel, run_buttons, switch
 from .services import Services
 from .sidebar import Sidebar, variant_choices, variant_colours
 from .training_form import TrainingWanted, estimate, flags, training_fields
@@ -128,7 +128,7 @@ def build_finetune(services: Services, sidebar: Sidebar, query: gr.Textbox, open
 
         return run
 
-    opened(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
+    switch(opened, [timer], active=True)
     timer.tick(look, [watched, drawn], view, queue=False, **HIDDEN)
     watched.input(look, [watched, drawn], view, **HIDDEN)
     start.click(begin, inputs, [watched, said], **HIDDEN).then(look, [watched, drawn], view, **HIDDEN)
@@ -246,9 +246,6 @@ def show_run(services: Services, chosen: str | None, drawn: Drawn) -> tuple[Any,
         empty = gr.Dropdown(choices=[], value=None)
         none = gr.Plot(visible=False)
         return empty, note(texts.NO_RUNS), off, off, off, none, none, html.log(""), drawn, gr.Dropdown(choices=[])
-    if run.is_over and (run.id, run.state) == (drawn.id, drawn.state):
-        listing = gr.Dropdown(choices=choices, value=run.id)
-        return listing, *[gr.skip()] * 7, drawn, gr.Dropdown(choices=choices)
     steps = [r for r in services.runs.progress(run.id) if "step" in r]
     late = time.monotonic() - drawn.when > CURVES_EVERY or run.is_over
     due = drawn.id != run.id or (drawn.steps != len(steps) and late)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 def toast(error: Exception) -> gr.Error:
     """An error that gradio shows in a corner of the page; it would read the text as markup."""
     return gr.Error(esc(error), print_exception=False)
+
+
+def switch(event: Any, timers: Sequence[gr.Timer], active: bool) -> None:
+    """Timers begin or stop to tick with an event, in the browser: an answer of the server may come after that to a
+    later event, and would leave them the wrong way."""
+    one = f"{{ __type__: 'update', active: {str(active).lower()} }}"
+    event(fn=None, inputs=None, outputs=list(timers), js=f"() => [{', '.join([one] * len(timers))}]")
 
 
 def panel(value: str = "", **options: Any) -> gr.HTML:

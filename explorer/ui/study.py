@@ -19,7 +19,7 @@ from . import download_buttons, html
 from . import texts_study as texts
 from .closed import closed_note
 from .html import note, problem
-from .parts import HIDDEN, command_box, panel
+from .parts import HIDDEN, command_box, panel, switch
 from .services import Services
 from .sidebar import Sidebar, variant_choices, variant_colours
 from .study_form import described, estimated, start_run, wanted_of
@@ -153,7 +153,7 @@ def _wire_view(
             return [problem(error), gr.skip(), gr.skip()]
         return [said, gr.CheckboxGroup(choices=variant_choices(services)), variant_colours(services)]
 
-    opened(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
+    switch(opened, [timer], active=True)
     opened(
         lambda chosen, drawn, touched: show_study(services, chosen if touched else None, drawn),
         [choice, drawn, touched], look["outputs"], **HIDDEN,

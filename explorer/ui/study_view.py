@@ -124,7 +124,7 @@ def show_study(services: Services, chosen: str | None, drawn: Drawn) -> list[Any
     state: list[Any] = [gr.skip()] * 6
     if run is None and now[:3] != drawn[:3]:
         state = [note(texts.SHIPPED if study.shipped else texts.FOUND), hidden, *[gr.skip()] * 3, ""]
-    elif run is not None and not (run.is_over and now[:3] == drawn[:3]):
+    elif run is not None:  # also when it is over: what reached the browser together with a later skip was lost
         card = html_study.run_card(run, services.runs.progress(run.id))
         state = [card, gr.Column(visible=True), *run_buttons(run), html.log(services.runs.log(run.id))]
     if (now.folder, now.stamp) == (drawn.folder, drawn.stamp):

@@ -244,7 +244,8 @@ def test_a_run_is_followed_shown_and_deleted(services, library):
     assert (task.value, variant.value) == ("library-retrieval", MEAN)
     assert worst.count("open in Compare</button>") == 10
     again = runs.show_run(services, results, run.id, drawn, "library-retrieval", MEAN)
-    assert all(isinstance(update, dict) for update in again[1:12])  # nothing new: nothing is drawn again
+    assert again[1] == state  # said again, should it have been lost on the way
+    assert all(isinstance(update, dict) for update in again[6:12])  # nothing new: nothing is drawn again
     other = runs.show_run(services, results, run.id, drawn, "similar-sts", EOS)
     assert "places apart" in other[11]
     assert "deleted" in runs.run_action(services, "delete", run.id)
