@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-FIRST = 240_000  # milliseconds: the very first start encodes the corpus, on a busy machine too
+FIRST = 480_000  # milliseconds: the very first start encodes the corpus, on a busy machine too
 SOON = 60_000
 
 PROBE = "{{value}} ${1+1} `x` <script>alert(1)</script>"

@@ -8,7 +8,7 @@ from .test_compare import SOON, open_page
 
 pytestmark = pytest.mark.browser
 
-LONG = 180_000
+LONG = 480_000
 TASK = "PythonStdlibRetrieval"
 
 

@@ -10,7 +10,7 @@ from .test_compare import FIRST, SOON
 
 pytestmark = pytest.mark.browser
 
-LONG = 240_000
+LONG = 480_000
 
 
 def open_study(page, url: str) -> float:
