@@ -142,7 +142,8 @@ class Shelf:
     # -- what there is
 
     def refresh(self) -> None:
-        """Look at the folders again: a fine-tune may have put something there."""
+        """Look at the folders again: a fine-tune may have put something there, a further folder may be gone."""
+        self.folders = [*self.folders[:2], *(folder for folder in self.folders[2:] if folder.is_dir())]
         found = {v.name: v for v in self._published() + self._untrained() + self._checkpoints() + self._contenders()}
         found[BM25] = Variant(BM25, "lexical")
         with self._lock:

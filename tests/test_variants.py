@@ -281,3 +281,12 @@ def test_a_contender_stands_beside_the_variants(empty, monkeypatch):
     assert shelf.load("someone/model").own_bytes == shelf.memory().total == 5
     shelf.unload("someone/model")
     assert made == [("someone/model", "cpu", False), "closed"]
+
+
+def test_a_further_folder_that_is_gone_leaves_the_shelf(home, tmp_path):
+    (tmp_path / "extra").mkdir()
+    shelf = Shelf("cpu", checkpoints=[tmp_path / "extra"])
+    assert tmp_path / "extra" in shelf.folders
+    (tmp_path / "extra").rmdir()
+    shelf.refresh()
+    assert tmp_path / "extra" not in shelf.folders

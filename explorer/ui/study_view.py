@@ -176,6 +176,7 @@ def run_action(services: Services, action: str, chosen: str | None) -> str:
             services.runs.delete(other.id)
         if study.folder.resolve().parent == ours:
             shutil.rmtree(study.folder, ignore_errors=True)
+            services.shelf.refresh()
             return note("The study and its variants were deleted.")
         return note("The run was deleted. Its results lie outside the page’s own folder and stay.")
     except InputError as error:
