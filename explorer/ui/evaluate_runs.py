@@ -36,10 +36,9 @@ PATIENCE = 5.0
 
 
 class Drawn(NamedTuple):
-    """What the page shows: which run in which state, the results of when, and which worst examples."""
+    """What the page shows: which run, the results of when, and which worst examples."""
 
     id: str = ""
-    state: str = ""
     stamp: int = 0
     worst: tuple[str, str] = ("", "")
 
@@ -150,7 +149,7 @@ def show_run(
     worst: Any = gr.skip()
     if fresh or asked != drawn.worst:
         worst = worst_of(evaluation, task, variant) if evaluation else ""
-    return [listing, *state, *shown, worst, Drawn(run.id, run.state, stamp, asked)]
+    return [listing, *state, *shown, worst, Drawn(run.id, stamp, asked)]
 
 
 def first_with_examples(evaluation: Evaluation) -> str | None:

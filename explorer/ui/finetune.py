@@ -34,10 +34,9 @@ CURVES_EVERY = 5.0
 
 
 class Drawn(NamedTuple):
-    """What the right side shows: which run in which state, when its curves were drawn, and of how many steps."""
+    """What the right side shows: which run, when its curves were drawn, and of how many steps."""
 
     id: str = ""
-    state: str = ""
     when: float = 0.0
     steps: int = -1
 
@@ -256,7 +255,6 @@ def show_run(services: Services, chosen: str | None, drawn: Drawn) -> tuple[Any,
         weights = [r for r in steps if r.get("layer_weights")]
         drift = gr.Plot(value=layer_drift(weights, run.title), visible=True) if weights else gr.Plot(visible=False)
         drawn = drawn._replace(id=run.id, when=time.monotonic(), steps=len(steps))
-    drawn = drawn._replace(state=run.state)
     return (
         gr.Dropdown(choices=choices, value=run.id), state_card(run, steps),
         *run_buttons(run), figure, drift, html.log(services.runs.log(run.id)), drawn,
