@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 UNUSED_HEAD = r"pooler.*"
 """BERT's head, which no embedding uses: taken off here, excluded where others load our adapters."""
+FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
+"""What decoders of transformers call the norm after their last layer."""
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -383,6 +385,36 @@ class Backbone:
             self._prove(attention)
             self._activate(adapter)
             return self.reader.states(ids, mask, attention, read)
+
+    def next_tokens(self, ids: Tensor, mask: Tensor, adapter: str | None = None) -> Tensor:
+        """The likeliest next token after every token by every layer's state: ids [B, L, T], under causal attention.
+
+        A state goes through the final norm and the word embeddings, which models with tied embeddings also use at their
+        end (nostalgebraist's "logit lens", 2020). Raises `InputError` if this model has no such end.
+        """
+        head, norm = self.word_head()
+        with self.lock, torch.inference_mode():
+            self._prove("causal")
+            self._activate(adapter)
+
+            def guess(layer: int, states: Tensor) -> Tensor:
+                normed = states if layer == self.layers else norm(states)
+                return normed.to(head.dtype).matmul(head.T).argmax(-1)
+
+            return torch.stack(self.reader.each_layer(ids, mask, "causal", guess), dim=1)
+
+    def word_head(self) -> tuple[Tensor, nn.Module]:
+        """Word embeddings [V, d] and final norm of a language model whose two ends share their embeddings.
+
+        Raises `InputError` for any other model: what it would write next is not in the weights loaded here.
+        """
+        norm = next((m for m in (getattr(self.model, name, None) for name in FINAL_NORMS) if m is not None), None)
+        if not self.decoder or norm is None or not self.config.tie_word_embeddings:
+            raise InputError(
+                f"the backbone '{self.name}' does not tell which token comes next: only language models with tied word "
+                "embeddings do here"
+            )
+        return self.model.get_input_embeddings().weight, norm
 
     # -- proof
 

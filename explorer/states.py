@@ -9,6 +9,7 @@ An exported variant carries this file: it needs torch and transformers alone. No
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -45,22 +46,28 @@ class StateReader:
         if read == "tokens":
             return self._forward(ids, mask, attention), mask
         pool = _pool_eos(mask) if read == "layer-eos" else _pool_mean(mask)
+        states = torch.stack(self.each_layer(ids, mask, attention, lambda _, hidden: pool(hidden)), dim=1)  # [B, L, d]
+        return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+
+    def each_layer(
+        self, ids: Tensor, mask: Tensor, attention: Attention, take: Callable[[int, Tensor], Tensor]
+    ) -> list[Tensor]:
+        """What `take` makes of each layer's number and states [B, T, d], layer 1 first, while the forward passes."""
         collected: dict[int, Tensor] = {}
 
         def hook(layer: int):
-            def take(_module, _inputs, output):
-                collected[layer] = pool(output[0] if isinstance(output, tuple) else output)
+            def keep(_module, _inputs, output):
+                collected[layer] = take(layer, output[0] if isinstance(output, tuple) else output)
 
-            return take
+            return keep
 
-        handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks[:-1])]
+        handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks[:-1], start=1)]
         try:
-            collected[self.layers - 1] = pool(self._forward(ids, mask, attention))
+            collected[self.layers] = take(self.layers, self._forward(ids, mask, attention))
         finally:
             for handle in handles:
                 handle.remove()
-        states = torch.stack([collected[i] for i in range(self.layers)], dim=1)  # [B, L, d]
-        return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+        return [collected[i] for i in range(1, self.layers + 1)]
 
     def _forward(self, ids: Tensor, mask: Tensor, attention: Attention) -> Tensor:
         """Last hidden state [B, T, d] with the attention asked for."""

@@ -12,8 +12,8 @@ from math import floor, log10
 
 ROW, LEFT, RIGHT, TOP, WIDTH = 36, 10, 10, 4, 400
 """Names and numbers stand over their lines, so that a picture is as narrow as a phone and still read."""
-LOOKS = (("#0072B2", ""), ("#D55E00", ' stroke-dasharray="6 4"'))
-"""Colour and dash of the lines of `curves`: two at most."""
+LOOKS = (("#0072B2", ""), ("#D55E00", ' stroke-dasharray="6 4"'), ("#009E73", ' stroke-dasharray="2 3"'))
+"""Colour and dash of the lines of `curves`: three at most."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ class Curve:
 def curves(lines: Sequence[Curve], title: str) -> str:
     """Scores over layers 1..L on a common scale from 0; colour, dash and mark tell the lines apart."""
     count = max(len(line.values) for line in lines)
-    width, height, left, right, bottom = 640, 240, 44, 16, 56
+    width, height, left, right = 640, 260, 44, 16
+    bottom = 36 + 20 * -(-len(lines) // 2)  # two names in a row
     low, high = min(0.0, *(v for line in lines for v in line.values)), 1.0
     step = (width - left - right) / max(1, count - 1)
 
@@ -125,15 +126,16 @@ def curves(lines: Sequence[Curve], title: str) -> str:
         parts.append(_text(left - 6, y(tick) + 4, f"{tick:.2g}", "end", "tick"))
     for i in range(count):
         parts.append(_text(left + i * step, height - bottom + 18, str(i + 1), "middle", "tick"))
-    for line, (colour, dash), at in zip(lines, LOOKS, (left, left + 290), strict=False):
+    for place, (line, (colour, dash)) in enumerate(zip(lines, LOOKS, strict=False)):
         points = [(left + i * step, y(value)) for i, value in enumerate(line.values)]
         path = " ".join(f"{x:.1f},{up:.1f}" for x, up in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         for (x, up), value in zip(points, line.values, strict=True):
             parts.append(f'<circle cx="{x:.1f}" cy="{up:.1f}" r="3.5" fill="{colour}">')
             parts.append(f"<title>{escape(line.label)}: {value:.4f}</title></circle>")
-        parts.append(f'<path d="M{at} {height - 14} h26" stroke="{colour}" stroke-width="2"{dash}/>')
-        parts.append(_text(at + 32, height - 10, line.label, "start"))
+        at, up = left + 290 * (place % 2), height - bottom + 42 + 20 * (place // 2)
+        parts.append(f'<path d="M{at} {up - 4} h26" stroke="{colour}" stroke-width="2"{dash}/>')
+        parts.append(_text(at + 32, up, line.label, "start"))
     return "".join([*parts, "</svg>"])
 
 

@@ -12,6 +12,7 @@ from explorer.comparison import Comparer
 from explorer.figures import ablation
 from explorer.figures import layers as figures
 from explorer.layers.lab import LayerLab
+from explorer.layers.next_token import NextToken
 from explorer.layers.reading import Weights, difference, read
 from explorer.layers.samples import contrast
 from explorer.styles import style
@@ -134,6 +135,10 @@ def test_probe_curves_keep_each_variants_look(lab):
     lines = [trace for trace in figure.data if trace.showlegend is not False]
     assert [line.marker.symbol for line in lines] == [style(p.variant).marker for p in probes]
     assert list(lines[0].y) == probes[0].ndcg
+    guessed = NextToken("mean-causal", "words", 4, 40, (0.1, 0.2, 0.3))
+    figure = ablation.probe_curves(probes, "probe", SET, [guessed])
+    assert (figure.data[-1].name, list(figure.data[-1].y)) == ("mean-causal: next token right", [0.1, 0.2, 0.3])
+    assert "share of next tokens" in figure.layout.yaxis.title.text
 
 
 def test_why_here_shows_scores_and_ranks(lab):

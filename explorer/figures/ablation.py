@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..layers.ablation import AblationReport, WhyHere
+from ..layers.next_token import NextToken
 from ..layers.probe import METRIC, Probe
 from ..styles import label, style
 from .base import GREY, plain, signed
@@ -71,8 +72,11 @@ def ablation_bars(report: AblationReport, title: str, settings: str) -> go.Figur
     return finished(figure, plain(title, 80), f"{settings} · {report.intact.n} queries · {told}", 620)
 
 
-def probe_curves(probes: Sequence[Probe], title: str, settings: str) -> go.Figure:
-    """nDCG@k of every layer's own vector, a line a variant; a dotted line where the variant itself stands."""
+def probe_curves(probes: Sequence[Probe], title: str, settings: str, guessed: Sequence[NextToken] = ()) -> go.Figure:
+    """nDCG@k of every layer's own vector, a line a variant; a dotted line where the variant itself stands.
+
+    For language models also the share of next tokens that each layer guesses, dashed, on the same scale.
+    """
     figure = go.Figure()
     for probe in probes:
         look, name, n = style(probe.variant), plain(label(probe.variant), 40), len(probe.ndcg)
@@ -89,9 +93,17 @@ def probe_curves(probes: Sequence[Probe], title: str, settings: str) -> go.Figur
             textposition="top right", textfont={"size": 11}, line={"color": look.colour, "width": 1, "dash": "dot"},
             hoverinfo="skip", showlegend=False,
         )  # fmt: skip
+    for tokens in guessed:
+        look, name = style(tokens.variant), f"{plain(label(tokens.variant), 40)}: next token right"
+        figure.add_scatter(
+            x=list(range(1, len(tokens.scores) + 1)), y=tokens.scores, name=name, mode="lines",
+            line={"color": look.colour, "dash": "dash", "width": 1.5},
+            hovertemplate="layer %{x}: %{y:.1%} of the next tokens<extra>" + name + "</extra>",
+        )  # fmt: skip
     count = max(len(probe.ndcg) for probe in probes)
     figure.update_xaxes(title="layer", dtick=1 + count // 21, fixedrange=True)
-    figure.update_yaxes(title=f"{METRIC}@{probes[0].own.k}", fixedrange=True)
+    scale = f"{METRIC}@{probes[0].own.k}" + (", share of next tokens" if guessed else "")
+    figure.update_yaxes(title=scale, fixedrange=True)
     return finished(figure, plain(title, 80), f"{settings} · {probes[0].own.n} queries", 380, legend=True)
 
 

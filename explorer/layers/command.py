@@ -25,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ablate", action="store_true", help="quality without each layer, and with each one alone")
     parser.add_argument("--probe", action="store_true", help="quality of every layer's own vector")
     parser.add_argument("--sts", metavar="FILE", help="with --probe: also how each layer orders these scored pairs")
+    parser.add_argument("--next-token", action="store_true", help="with --probe: also the tokens each layer guesses")
     parser.add_argument("--figure", metavar="FILE.svg", help="with --probe: its curves as a picture")
     parser.add_argument("--query", help="rank the corpus for this query, with the layers --off switched off")
     parser.add_argument("--off", default="", metavar="N,…", help="layers to switch off, numbered from 1")
@@ -38,13 +39,11 @@ def check(options: argparse.Namespace) -> list[int]:
         raise InputError("give either --text or --corpus")
     for name, needs in (
         ("text_b", "text"), ("label", "corpus"), ("label_b", "label"), ("ablate", "corpus"),
-        ("probe", "corpus"), ("sts", "corpus"), ("figure", "corpus"), ("query", "corpus"),
-        ("off", "query"), ("document", "query"),
+        ("probe", "corpus"), ("sts", "probe"), ("next_token", "probe"), ("figure", "probe"),
+        ("query", "corpus"), ("off", "query"), ("document", "query"),
     ):  # fmt: skip
-        if getattr(options, name) and getattr(options, needs) is None:
+        if getattr(options, name) and not getattr(options, needs):
             raise InputError(f"--{name.replace('_', '-')} needs --{needs}")
-    if (options.sts or options.figure) and not options.probe:
-        raise InputError(f"--{'sts' if options.sts else 'figure'} goes with --probe")
     if options.figure and not options.figure.endswith(".svg"):
         raise InputError(f"--figure names a file that ends with .svg, not '{options.figure}'")
     if not 1 <= options.top_k <= 50:
@@ -105,7 +104,7 @@ def draw_probes(file: Path, result: dict[str, Any]) -> None:
     from ..store import whole_file
     from ..svg import Curve, alone, curves
 
-    found = [result[key] for key in ("probe", "sts") if key in result]
+    found = [result[key] for key in ("probe", "sts", "next_token") if key in result]
     names = [f"{p['metric']}, {p.get('corpus') or p['name']}" for p in found]
     lines = [Curve(name, p["scores"]) for name, p in zip(names, found, strict=True)]
     title = f"{result['variant']}: every layer's own vector ({found[0]['read']})"
@@ -150,6 +149,8 @@ def of_corpus(options: argparse.Namespace, lab: Any, off: list[int]) -> dict[str
         result["probe"] = lab.probe(options.variant, corpus, None, options.top_k, progress).to_json()
     if pairs:
         result["sts"] = lab.probe_pairs(options.variant, Path(options.sts).name, pairs).to_json()
+    if options.next_token:
+        result["next_token"] = lab.next_token(options.variant, corpus, progress).to_json()
     if options.figure:
         draw_probes(Path(options.figure), result)
     if options.query is not None:
@@ -225,6 +226,11 @@ def show_corpus(result: dict[str, Any]) -> None:
         print(f"the variant itself: {p['variant_score']:.3f}")
         for layer, score in zip(p["layers"], p["scores"], strict=True):
             print(f"  {layer:>5}   {score:.3f}  {bar(max(0.0, score))}")
+    if "next_token" in result:
+        p = result["next_token"]
+        print(f"\nshare of {p['tokens']:,} next tokens that every layer guesses ({p['texts']} texts of {p['corpus']})")
+        for layer, score in zip(p["layers"], p["scores"], strict=True):
+            print(f"  {layer:>5}   {score:.3f}  {bar(score)}")
     if "rerank" in result:
         r = result["rerank"]
         print(

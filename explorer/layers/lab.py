@@ -21,7 +21,9 @@ from ..designs import States
 from ..encoder import Kind, PooledEncoder
 from ..errors import InputError
 from ..store import Cancel, Progress
+from . import next_token
 from .ablation import DEPTH, Ablation, AblationReport, Reranking, WhyHere, check_switchable
+from .next_token import NextToken
 from .probe import PairsProbe, Probe, judged_queries, pair_correlations, probe_layers
 from .reading import Reading, pooled, read
 from .samples import WeightSample, fixed_weights, sample_weights
@@ -149,6 +151,21 @@ class LayerLab:
         own = [encoder.encode(texts, "query")[:, None] for texts in (first, second)]
         found = pair_correlations(read[0], read[1], scores)
         return PairsProbe(encoder.name, name, chosen, len(pairs), found, pair_correlations(own[0], own[1], scores)[0])
+
+    def next_token(
+        self, variant: str, corpus: Corpus, progress: StageProgress | None = None, cancel: Cancel | None = None
+    ) -> NextToken:
+        """How many next tokens of the first documents each layer guesses. `InputError` if the model guesses none."""
+        told = _stage("guessing tokens", progress)
+        return next_token.guesses(self.encoder(variant), corpus.name, corpus.passages, told, cancel)
+
+    def has_next_token(self, variant: str) -> bool:
+        """Whether `next_token` has an answer for this variant."""
+        try:
+            self.encoder(variant).backbone.word_head()
+        except InputError:
+            return False
+        return True
 
     def ablation(
         self,

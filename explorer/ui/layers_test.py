@@ -12,6 +12,7 @@ from ..figures import ablation as figures
 from ..figures.base import plain
 from ..layers.ablation import check_switchable
 from ..layers.lab import StageProgress
+from ..layers.next_token import NextToken
 from ..layers.probe import Probe
 from ..store import Cancel
 from ..styles import label
@@ -184,6 +185,7 @@ def show_probe(services: Services, session: str, variants: Sequence[str], corpus
         if not names:
             raise InputError("choose at least one variant of a backbone in the sidebar")
         probes: list[Probe] = []
+        guessed: list[NextToken] = []
         for name in names:
 
             def work(progress: StageProgress, cancel: Cancel, name: str = name) -> Probe:
@@ -194,7 +196,17 @@ def show_probe(services: Services, session: str, variants: Sequence[str], corpus
                     yield [note(f"{label(name)}: {message}", "busy"), gr.skip()]
                 else:
                     probes.append(found)
-            figure = figures.probe_curves(probes, "Every layer’s own vector", made("", corpus_name))
+            if services.lab.has_next_token(name):
+
+                def guess(progress: StageProgress, cancel: Cancel, name: str = name) -> NextToken:
+                    return services.lab.next_token(name, corpus, progress, cancel)
+
+                for message, tokens in services.watch(session, guess):
+                    if tokens is None:
+                        yield [note(f"{label(name)}: {message}", "busy"), gr.skip()]
+                    else:
+                        guessed.append(tokens)
+            figure = figures.probe_curves(probes, "Every layer’s own vector", made("", corpus_name), guessed)
             yield ["", gr.Plot(value=figure, visible=True)]
     except (InputError, Cancelled) as error:
         yield [problem(error), gr.skip()]

@@ -109,8 +109,8 @@ WHY_HELP = (
 WORTH = "All judged queries: what is each layer worth?"
 WORTH_HELP = (
     "Without each layer, and with each layer alone, for the chosen multi-layer variant; and, for every active variant, "
-    "how well each layer’s own vector retrieves with no pooler at all. The states of all layers are computed once for a "
-    "corpus and kept."
+    "how well each layer’s own vector retrieves with no pooler at all and, in a language model, how many next tokens it "
+    "guesses. The states of all layers are computed once for a corpus and kept."
 )
 MANY_TEXTS = "Over many texts"
 MANY_TEXTS_HELP = (
