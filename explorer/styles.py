@@ -1,7 +1,8 @@
 """One look a variant: colour, symbol and dash that it keeps in every plot and table, decided by its name alone.
 
-The colour (Okabe & Ito's palette, safe for colour-blind readers) tells the design. A filled symbol is a trained
-variant, an open one is untrained; published models and BM25 are grey. Colour never stands alone.
+The colour (Okabe & Ito's palette, safe for colour-blind readers) tells the design; symbol and dash do, too, but differ
+from one backbone to the next. A filled symbol is a trained variant, an open one is untrained; published models and BM25
+are grey. Colour never stands alone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ PALETTE = (
 """In the order of `DESIGNS`; the eighth colour, for the one design outside the paper, is not Okabe & Ito's."""
 
 OPEN = {"●": "○", "▲": "△", "■": "□", "◆": "◇", "✚": "✛", "✖": "✕", "★": "☆", "▼": "▽"}
+HOME = "minilm"
+"""The default backbone's family, whose designs look as the palette has them."""
 PUBLISHED = Style("#7F7F7F", "○", "circle-open", "solid")
 BM25 = Style("#7F7F7F", "⊙", "circle-dot", "dot")
 
@@ -46,12 +49,14 @@ def style(name: str) -> Style:
     if name.endswith("-published"):
         return PUBLISHED
     family, _, design = name.rpartition("/")
-    order = list(DESIGNS)
-    if design in DESIGNS and family.endswith("-untrained"):
-        filled = PALETTE[order.index(design)]
-        return Style(filled.colour, OPEN[filled.symbol], f"{filled.marker}-open", filled.dash)
     if design in DESIGNS:
-        return PALETTE[order.index(design)]
+        place = list(DESIGNS).index(design)
+        trained = family.removesuffix("-untrained")
+        turn = 0 if trained in ("", HOME) else 1 + int(content_hash([trained])[:8], 16) % (len(PALETTE) - 1)
+        colour, look = PALETTE[place].colour, PALETTE[(place + turn) % len(PALETTE)]
+        if trained == family:
+            return Style(colour, look.symbol, look.marker, look.dash)
+        return Style(colour, OPEN[look.symbol], f"{look.marker}-open", look.dash)
     colour, shape = divmod(int(content_hash([name])[:8], 16) % 49, 7)
     return Style(PALETTE[colour].colour, PALETTE[shape].symbol, PALETTE[shape].marker, PALETTE[shape].dash)
 
@@ -60,5 +65,5 @@ def label(name: str) -> str:
     """A short name for columns and legends. The default backbone's family is left out; "not trained" never is."""
     if "-untrained/" in name:
         family, design = name.split("-untrained/", 1)
-        return f"{design if family == 'minilm' else f'{family}/{design}'} (not trained)"
-    return name.removeprefix("minilm/")
+        return f"{design if family == HOME else f'{family}/{design}'} (not trained)"
+    return name.removeprefix(f"{HOME}/")
