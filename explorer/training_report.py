@@ -199,14 +199,14 @@ def training_record(
     }
 
 
-def about_data(config: TrainingConfig) -> str:
-    """The text of the configuration's data card. Raises `InputError` if it cannot be read."""
-    if not config.data_card:
+def about_data(data_card: str) -> str:
+    """The text of a data card, none for no path. Raises `InputError` if it cannot be read."""
+    if not data_card:
         return ""
     try:
-        return Path(config.data_card).read_text(encoding="utf-8").strip()
+        return Path(data_card).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the data card '{config.data_card}' cannot be read; give a text file") from error
+        raise InputError(f"the data card '{data_card}' cannot be read; give a text file") from error
 
 
 def model_card(encoder: PooledEncoder, training: Mapping[str, Any], parameters: int, about: str = "") -> str:

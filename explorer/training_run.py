@@ -70,7 +70,7 @@ class Run:
         hf_logging.set_verbosity_error()
         warnings.filterwarnings("ignore", category=FutureWarning)  # what the libraries will change among themselves
         hf_logging.disable_progress_bar()
-        self.about_data = about_data(config)
+        self.about_data = about_data(config.data_card)
         self.scored = read_scored_pairs(Path(config.dev_sts))[0] if config.dev_sts else []
         self.data, self.dev = self._read()
         self.config = config = replace(config, batch_size=self._batch_size())

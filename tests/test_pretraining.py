@@ -52,7 +52,9 @@ def pretrained(text, tmp_path_factory):
     """A finished run, stopped once on its way and resumed."""
     output = tmp_path_factory.mktemp("pretrained") / "lm"
     asked = ["pretrain", "--text", str(text), *SIZES, "--tokens", "12000", "--learning-rate", "3e-3"]
-    asked += ["--output", str(output)]
+    about = text.parent / "DATA.md"
+    about.write_text("Sentences drawn at random, in the public domain.\n", encoding="utf-8")
+    asked += ["--data-card", str(about), "--output", str(output)]
     patch = pytest.MonkeyPatch()
     patch.setattr(pretraining.Clock, "on_step_begin", stopping(20))
     assert main(asked) == 0
@@ -130,7 +132,11 @@ def test_a_stopped_run_goes_on_and_learns(pretrained):
     assert record["held_out_curve"][-1][2] < record["held_out_curve"][0][2] < math.log(320)
     assert not checkpoints(output)
     assert not (output / "work").exists()
-    assert "--tokens 12000" in (output / "README.md").read_text()
+    card = (output / "README.md").read_text()
+    for told in ("--tokens 12000", "--data-card DATA.md", "drawn at random, in the public domain", "of a processor"):
+        assert told in card
+    assert record["hardware"]["device"] == "cpu"
+    assert str(output.parent) not in json.dumps(record) + card
 
 
 def test_transformers_alone_loads_it_and_it_continues_a_text(pretrained):

@@ -44,9 +44,11 @@ def model_card(
     record: Mapping[str, Any],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
+    about: str = "",
 ) -> str:
-    """Markdown: what it is, how it was made, how well it predicts, what it writes."""
-    held_out, text = record["held_out"], record["text"]
+    """Markdown: what it is, how it was made, how well it predicts, what it writes; `about` is told of the text."""
+    held_out, text, hardware = record["held_out"], record["text"], record["hardware"]
+    where = hardware.get("gpu") or f"{hardware['threads']} threads of a processor ({hardware['cpu']})"
     curve = record["held_out_curve"]
     stride = -(-len(curve) // CURVE_ROWS) if curve else 1
     rows = "\n".join(f"| {step:,} | {tokens:,} | {loss:.3f} |" for step, tokens, loss in curve[::-stride][::-1])
@@ -68,11 +70,11 @@ architecture, random start. It shows what a decoder is; it is no assistant and k
 
 Next-token prediction on {", ".join(text["files"])}{docs}: {text["passages"]:,} passages ({text["tokens"]:,} tokens), of
 which {record["tokens"]:,} tokens were seen in {record["steps"]:,} steps, {record["seconds"] / 60:.0f} minutes
-({record["tokens_per_second"]:,} tokens per second) on {record["device"]} in {record["precision"]}.
+({record["tokens_per_second"]:,} tokens per second) on {where} in {record["precision"]}.
 {text["held_out_passages"]:,} passages ({text["held_out_tokens"]:,} tokens) were held out.
 
     {config.command("DIR")}
-
+{chr(10) + about + chr(10) if about else ""}
 | step | tokens | held-out loss |
 | ---: | ---: | ---: |
 {rows}

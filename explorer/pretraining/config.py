@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..options import check_types, command_line
 from ..record import DTYPES
 
-MAY_CHANGE = ("device", "micro_batch", "compile", "every_minutes", "max_minutes", "threads")
+MAY_CHANGE = ("data_card", "device", "micro_batch", "compile", "every_minutes", "max_minutes", "threads")
 """Options that a resumed run may change: none of them decides what a step learns."""
 
 
@@ -25,6 +25,8 @@ class PretrainingConfig:
     """Plain text, one passage a line: .txt or .txt.xz."""
     docstrings: bool = False
     """Also the docstrings of the running Python's standard library."""
+    data_card: str = ""
+    """A Markdown file about the text (sources, licences), to be put into the model card."""
     held_out: float = 0.01
     """Share of the passages that is never trained on; which ones is decided by their text alone."""
     layers: int = 12
@@ -117,10 +119,17 @@ class PretrainingConfig:
         """All fields, as they stand in JSON."""
         return json.loads(json.dumps(asdict(self)))
 
+    def portable(self) -> PretrainingConfig:
+        """The same without folders of this machine: of an absolute path only the last part is kept."""
+
+        def short(file: str) -> str:
+            return Path(file).name if Path(file).is_absolute() else file
+
+        return replace(self, text=tuple(map(short, self.text)), data_card=short(self.data_card))
+
     def command(self, output: str) -> str:
         """The command line that runs this configuration, without folders of this machine."""
-        short = tuple(Path(file).name if Path(file).is_absolute() else file for file in self.text)
-        return command_line("pretrain", replace(self, text=short), output)
+        return command_line("pretrain", self.portable(), output)
 
 
 def from_saved(saved: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> PretrainingConfig:

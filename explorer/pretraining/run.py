@@ -31,6 +31,7 @@ from ..errors import InputError
 from ..progress import report
 from ..store import whole_file
 from ..training import Stop, checkpoints
+from ..training_report import about_data, hardware, versions
 from .card import model_card
 from .config import PretrainingConfig
 from .perplexity import measure
@@ -54,6 +55,7 @@ def run(config: PretrainingConfig, output: Path, resume: bool) -> dict[str, Any]
     with stop.listening():
         if config.threads:
             torch.set_num_threads(config.threads)
+        about = about_data(config.data_card)
         tokenizer, train, held_out, sources = prepare(config, output, resume)
         stop.file.unlink(missing_ok=True)
         model = build(config, tokenizer)
@@ -68,7 +70,7 @@ def run(config: PretrainingConfig, output: Path, resume: bool) -> dict[str, Any]
         if trainer.clock.stopped:
             say("stopped; add --resume to go on")
             return {"output": str(output), "stopped": True, "step": trainer.state.global_step}
-        return finish(trainer, tokenizer, sources)
+        return finish(trainer, tokenizer, sources, about)
 
 
 def say(sentence: str) -> None:
@@ -316,7 +318,9 @@ class Clock(TrainerCallback):
 # ---------------------------------------------------------------------------------------------------------------- end
 
 
-def finish(trainer: PretrainingTrainer, tokenizer: PreTrainedTokenizerFast, text: Mapping[str, Any]) -> dict[str, Any]:
+def finish(
+    trainer: PretrainingTrainer, tokenizer: PreTrainedTokenizerFast, text: Mapping[str, Any], about: str
+) -> dict[str, Any]:
     """Write the model in bfloat16, its tokenizer, its card and the record; what the run needed to go on is deleted."""
     config, output = trainer.config, trainer.output
     model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
@@ -325,22 +329,23 @@ def finish(trainer: PretrainingTrainer, tokenizer: PreTrainedTokenizerFast, text
     found = measure(model, tokenizer, np.asarray(trainer.held_out), trainer.device)
     steps, seconds = trainer.state.global_step, trainer.clock.seconds
     record = {
-        "config": {**config.to_json(), "text": [Path(file).name for file in config.text]},
+        "config": config.portable().to_json(),
         "text": dict(text),
         "parameters": trainer.parameters,
         "steps": steps,
         "tokens": trainer.tokens(steps),
         "seconds": round(seconds, 1),
         "tokens_per_second": round(trainer.tokens(steps) / max(1e-9, seconds)),
-        "device": trainer.device.type,
         "precision": trainer.precision,
+        "hardware": hardware(trainer.device),
+        "versions": versions(),
         "held_out": found.to_json(),
         "curve": trainer.points("loss"),
         "held_out_curve": trainer.points("eval_loss"),
     }
     model.save_pretrained(output, max_shard_size=SHARD)
     tokenizer.save_pretrained(output)
-    card = model_card(config, record, model, tokenizer)
+    card = model_card(config, record, model, tokenizer, about)
     (output / "README.md").write_text(card, encoding="utf-8")
     with whole_file(output / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
