@@ -112,6 +112,11 @@ class ShelfMemory:
         return sum(self.backbones.values()) + sum(self.variants.values())
 
 
+def embedded_backbones() -> tuple[str, ...]:
+    """The backbones that come with the project: MiniLM, and the language model where it is in `checkpoints/`."""
+    return (DEFAULT_BACKBONE, LM) if (CHECKPOINTS / LM / "config.json").is_file() else (DEFAULT_BACKBONE,)
+
+
 class Shelf:
     """Discovers, loads and unloads variants. Thread-safe."""
 
@@ -129,8 +134,7 @@ class Shelf:
         for folder in self.folders[2:]:
             if not folder.is_dir():
                 raise InputError(f"the checkpoints folder '{folder}' does not exist")
-        embedded = (DEFAULT_BACKBONE, LM) if (CHECKPOINTS / LM / "config.json").is_file() else (DEFAULT_BACKBONE,)
-        self.backbone_ids = list(dict.fromkeys((*embedded, *backbones)))
+        self.backbone_ids = list(dict.fromkeys((*embedded_backbones(), *backbones)))
         self.contenders = list(dict.fromkeys(contenders))
         self.problems: list[str] = []
         self._backbones: dict[str, Backbone] = {}

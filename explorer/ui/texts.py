@@ -76,7 +76,7 @@ FINETUNE_HELP = (
 )
 NO_RUNS = "No runs yet. Choose a design and data, and start."
 NO_LOG = "Nothing has been written yet."
-BACKBONE_INFO = "a hub id or a folder; the first is embedded and needs no network"
+BACKBONE_INFO = "a hub id or a folder; those listed are embedded and need no network"
 BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here"
 TRAIN_FILES = "Your pairs (columns query, positive)"
 OVERLAY = "Lay runs over one another"

@@ -14,6 +14,7 @@ import gradio as gr
 
 from ..designs import DEFAULT_BACKBONE
 from ..errors import InputError
+from ..variants import embedded_backbones
 from . import texts
 
 BUILT_IN_DATA = "builtin:docstrings"
@@ -92,7 +93,7 @@ def flags(options: Mapping[str, Any]) -> list[str]:
 def training_fields(prefix: str, pooler_init: str) -> dict[str, Any]:
     """The fields, in the order of `TrainingWanted`. `prefix` tells the tabs' fields apart."""
     backbone = gr.Dropdown(
-        [DEFAULT_BACKBONE], value=DEFAULT_BACKBONE, label="Backbone", allow_custom_value=True,
+        list(embedded_backbones()), value=DEFAULT_BACKBONE, label="Backbone", allow_custom_value=True,
         info=texts.BACKBONE_INFO, elem_id=f"{prefix}-backbone",
     )  # fmt: skip
     built_in = gr.Checkbox(True, label=texts.BUILT_IN_DATA_LABEL, elem_id=f"{prefix}-builtin")
