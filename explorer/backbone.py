@@ -399,7 +399,8 @@ class Backbone:
 
             def guess(layer: int, states: Tensor) -> Tensor:
                 normed = states if layer == self.layers else norm(states)
-                return normed.to(head.dtype).matmul(head.T).argmax(-1)
+                # Row by row: the scores of a vocabulary of 150,000 tokens are large.
+                return torch.stack([row.to(head.dtype).matmul(head.T).argmax(-1) for row in normed])
 
             return torch.stack(self.reader.each_layer(ids, mask, "causal", guess), dim=1)
 

@@ -74,8 +74,10 @@ def test_findings_say_what_the_parts_say(bench, findings):
     top = {name: {q: {h.id for h in hits[:10]} for q, hits in runs.items()} for name, runs in many.results.items()}
     shared = [len(top[experiments.MEAN][q] & top[experiments.END][q]) for q in many.queries]
     assert f"{np.mean(shared):.1f} of the 10" in findings["pooling"].sentence
-    probe = bench.lab.probe(experiments.LAYERED, bench.corpus)
-    assert [row[1] for row in findings["layers"].rows] == [f"{value:.3f}" for value in probe.ndcg]
+    for name, at in ((experiments.LM_START, 1), (experiments.LM_CAUSAL, 3)):
+        probe, tokens = bench.lab.probe(name, bench.corpus), bench.lab.next_token(name, bench.corpus)
+        assert [row[at] for row in findings["layers"].rows] == [f"{value:.3f}" for value in probe.ndcg]
+        assert [row[at + 1] for row in findings["layers"].rows] == [f"{value:.1%}" for value in tokens.scores]
     weights = bench.lab.documents(experiments.LAYERED, bench.corpus).mean
     assert [row[1] for row in findings["mixing"].rows] == [f"{100 * w:.1f} %" for w in weights]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ..errors import InputError
 from . import experiments, reproduce
-from .experiments import BOTH_WAYS, CAUSAL, END, LAYERED, MEAN
+from .experiments import BOTH_WAYS, END, LAYERED, LM_BOTH, LM_CAUSAL, LM_END, LM_START, MEAN
 from .lesson import Lesson, Setup
+
+ON_LM = {"home": reproduce.LM_HOME}
 
 LESSONS = (
     Lesson(
@@ -36,7 +40,7 @@ LESSONS = (
         "Why does the last token of a causal model know the sentence, and the first not?",
         (
             "With causal attention a token sees itself and what stands before it, never what comes after. Language models "
-            "are trained this way, as they guess the next word.",
+            "are trained this way, as they guess the next word. The small one here was, too.",
             "Take two sentences that are alike up to their last words, and look at the states of the last layer at two "
             "places: the first token and the end token.",
         ),
@@ -49,9 +53,9 @@ LESSONS = (
             "so the multi-layer pooler reads the end token of every layer when attention is causal.",
             "In Compare, search with designs that read the end token and the mean under causal attention.",
         ),
-        Setup("compare", ("minilm/eos-causal", CAUSAL), "My passport was stolen on holiday, how do I get home?"),
+        Setup("compare", (LM_END, LM_CAUSAL), "My passport was stolen on holiday, how do I get home?"),
         "simple-is-enough",
-        reproduce.on_topics,
+        partial(reproduce.on_topics, **ON_LM),
     ),
     Lesson(
         "attention",
@@ -59,21 +63,23 @@ LESSONS = (
         (
             "With bidirectional attention every token sees the whole text, so every state may carry what comes later, too. "
             "Then a mean over tokens is a mean of states that all know the sentence.",
-            "Two variants were trained alike, on the same pairs in the same order, both with the mean of the tokens; one with "
-            "bidirectional and one with causal attention.",
+            "Here is a language model that learned with causal attention to guess the next word. Two variants of it were "
+            "trained alike for embedding, on the same pairs in the same order, both with the mean of the tokens; one kept "
+            "causal attention, the other was let to look both ways.",
         ),
-        "Which one finds the judged documents better?",
+        "After this training, which one finds the judged documents better?",
         ("the bidirectional one, clearly", "the causal one, clearly", "no clear difference on these queries"),
         experiments.attention,
         (
             "Whether a difference is clear depends on its size and on how many queries there are. A hundred queries on easy "
             "passages leave much to chance; test the claim below on python-stdlib as well, which has more and harder ones.",
-            "This backbone was pretrained with bidirectional attention. For a language model, pretrained with causal "
-            "attention, it is the other way round: there bidirectional attention is what training must teach.",
+            "The first two rows are the model as it was pretrained: there, looking both ways is something it never did. "
+            "MiniLM was pretrained the other way round; compare its own two, minilm/mean-causal and "
+            "minilm/mean-bidirectional.",
         ),
-        Setup("compare", (BOTH_WAYS, CAUSAL), "how far away lightning, counting seconds"),
+        Setup("compare", (LM_BOTH, LM_CAUSAL), "how far away lightning, counting seconds"),
         "attention-alone",
-        reproduce.on_retrieval,
+        partial(reproduce.on_retrieval, **ON_LM),
     ),
     Lesson(
         "layers",
@@ -81,20 +87,21 @@ LESSONS = (
         (
             "A transformer is a stack: every layer reads the states of the one below and writes new ones. The usual poolers "
             "read the last layer alone and throw the others away.",
-            "But each layer has states that can be read. Here every layer’s mean is used by itself as the embedding.",
+            "But each layer has states that can be read. Here every layer’s mean, in a small language model that was trained "
+            "for nothing but the next token, is used by itself as the embedding; and every layer is asked for the next token.",
         ),
-        "Read alone, which layer finds the most?",
+        "Read alone, which layer finds the most documents?",
         ("one of the first", "one in the middle", "the last one"),
         experiments.each_layer,
         (
-            "Low layers are near to the words, high ones to what the model was trained for. This backbone was trained to be "
-            "read at its last layer, so that layer is made for it; in language models, whose last layer is made to guess the "
-            "next word, layers in the middle are often better.",
-            "In Layers, ask “What could each layer do alone?” for this or another corpus.",
+            "Low layers are near to the words, high ones to what the model was trained for: the guesses of the next token show "
+            "where that is. What helps to guess it need not help to tell texts apart, which is the paper’s reason for reading "
+            "all layers. Training for embedding moves both, as the right half of the table shows.",
+            "In Layers, ask for every layer’s own vector, of this or another corpus.",
         ),
-        Setup("layers", (LAYERED, MEAN), "soft egg liquid yolk minutes", LAYERED),
+        Setup("layers", (LM_START, LM_CAUSAL), "soft egg liquid yolk minutes", LM_CAUSAL),
         "all-layers",
-        reproduce.on_retrieval,
+        partial(reproduce.on_retrieval, **ON_LM),
     ),
     Lesson(
         "mixing",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
@@ -15,6 +14,10 @@ from .lesson import CORPUS, Finding, interval
 MEAN, END = "minilm-published", "minilm-untrained/eos-bidirectional"
 CAUSAL, BOTH_WAYS = "minilm/mean-causal", "minilm/mean-bidirectional"
 LAYERED = "minilm/multi-layer-bidirectional"
+LM_START, LM_CAUSAL = "lm-untrained/mean-causal", "lm/mean-causal"
+LM_START_BOTH, LM_BOTH = "lm-untrained/mean-bidirectional", "lm/mean-bidirectional"
+LM_END = "lm/eos-causal"
+"""The language model: as pretrained, and trained for embedding."""
 METRIC = "nDCG"
 ALIKE, UNLIKE = 0.8, 0.4
 """Mean overlap of the ten best from which two rankings count as nearly the same, and below which as different."""
@@ -42,7 +45,7 @@ def last_token(bench: Bench) -> Finding:
     """Two sentences that differ in their last word: which tokens' states differ, under causal attention?"""
     from ..evaluation.triplets import read_triplets
 
-    encoder = bench.lab.encoder("minilm/eos-causal")
+    encoder = bench.lab.encoder(LM_END)
     pairs = [t for t in read_triplets() if t.kind == "decisive word at the end"]
     first: dict[str, list[float]] = {"causal": [], "bidirectional": []}
     last: dict[str, list[float]] = {"causal": [], "bidirectional": []}
@@ -64,30 +67,46 @@ def last_token(bench: Bench) -> Finding:
 
 
 def attention(bench: Bench) -> Finding:
-    """The same pooling under both kinds of attention, trained alike: which retrieves better?"""
-    scores = bench.quality((BOTH_WAYS, CAUSAL))
-    test = _test(scores[BOTH_WAYS].values(METRIC), scores[CAUSAL].values(METRIC), BOTH_WAYS, CAUSAL)
+    """The same pooling under both kinds of attention, before training and trained alike: which retrieves better?"""
+    names = (LM_START, LM_START_BOTH, LM_CAUSAL, LM_BOTH)
+    scores = bench.quality(names)
+    before, test = (
+        _test(scores[both].values(METRIC), scores[causal].values(METRIC), both, causal)
+        for causal, both in ((LM_START, LM_START_BOTH), (LM_CAUSAL, LM_BOTH))
+    )
     answer = (0 if test.difference > 0 else 1) if test.significant else 2
     rows = []
-    for name in (BOTH_WAYS, CAUSAL):
+    for name in names:
         right = bench.triplets(name).accuracy
         rows.append((name, f"{scores[name].mean(METRIC):.3f}", f"{bench.same_topic(name).mean():.3f}", f"{right:.3f}"))
     heads = ("variant", f"nDCG@{K}", "nearest has the same topic", "minimal triplets right")
-    return Finding(test.sentence, heads, rows, answer, command=_search((BOTH_WAYS, CAUSAL)))
+    said = f"Before training for embedding: {before.sentence} After it: {test.sentence}"
+    return Finding(said, heads, rows, answer, command=_search(names))
 
 
 def each_layer(bench: Bench) -> Finding:
-    """Every layer read alone, by the mean of its tokens: which finds the most?"""
-    probe = bench.lab.probe(LAYERED, bench.corpus, progress=bench.progress, cancel=bench.cancel)
-    layers = len(probe.ndcg)
-    answer = 2 if probe.best == layers else 0 if probe.best <= layers // 3 else 1
-    rising = sum(b > a for a, b in pairwise(probe.ndcg))
-    rows = [(f"layer {i}", f"{value:.3f}") for i, value in enumerate(probe.ndcg, start=1)]
+    """Every layer of the language model read alone, by the mean of its tokens: which finds the most?"""
+    (before, guessed), (after, guessed_after) = (
+        (
+            bench.lab.probe(name, bench.corpus, progress=bench.progress, cancel=bench.cancel),
+            bench.lab.next_token(name, bench.corpus, bench.progress, bench.cancel).scores,
+        )
+        for name in (LM_START, LM_CAUSAL)
+    )
+    layers = len(before.ndcg)
+    answer = 2 if before.best == layers else 0 if before.best <= layers // 3 else 1
+    rows = [
+        (f"layer {i}", f"{score:.3f}", f"{guess:.1%}", f"{trained:.3f}", f"{guess_after:.1%}")
+        for i, (score, guess, trained, guess_after) in enumerate(
+            zip(before.ndcg, guessed, after.ndcg, guessed_after, strict=True), start=1
+        )
+    ]
     return Finding(
-        f"Layer {probe.best} of {layers} alone is best, with an nDCG@{K} of {max(probe.ndcg):.3f}; from one layer to "
-        f"the next it rises {rising} of {layers - 1} times. The variant with its pooler has "
-        f"{probe.own.mean(METRIC):.3f}.",
-        ("read alone", f"nDCG@{K}"), rows, answer, command=_layers("--probe"),
+        f"As pretrained, layer {before.best} of {layers} alone is best, with an nDCG@{K} of {max(before.ndcg):.3f}; "
+        f"the last layer has {before.ndcg[-1]:.3f} and guesses {guessed[-1]:.1%} of the next tokens. After training, "
+        f"layer {after.best} is best with {max(after.ndcg):.3f}, and the last layer guesses {guessed_after[-1]:.1%}.",
+        ("read alone", f"nDCG@{K}", "next token right", f"trained: nDCG@{K}", "trained: next token right"),
+        rows, answer, command=_layers("--probe --next-token", variant=LM_START),
     )  # fmt: skip
 
 
@@ -174,5 +193,5 @@ def _search(variants: Sequence[str], note: str = "") -> str:
     return f'python -m explorer search --corpus {CORPUS} --variants {",".join(variants)} --query "…"{tail}'
 
 
-def _layers(*more: str) -> str:
-    return " ".join(["python -m explorer layers --variant", LAYERED, "--corpus", CORPUS, *more])
+def _layers(*more: str, variant: str = LAYERED) -> str:
+    return " ".join(["python -m explorer layers --variant", variant, "--corpus", CORPUS, *more])

@@ -18,7 +18,7 @@ from ..study.claims import CLAIMS, MARGIN, ONE_SIZE, Claim
 from .bench import Bench, K
 from .lesson import Finding, Verdict, interval
 
-HOME = "minilm/"
+HOME, LM_HOME = "minilm/", "lm/"
 HEADS = ("comparison", "measured by", "difference", "95 % interval", "p (Holm)", "this says")
 
 
@@ -27,21 +27,21 @@ def claim_of(id: str) -> Claim:
     return {claim.id: claim for claim in (*CLAIMS, ONE_SIZE)}[id]
 
 
-def on_retrieval(bench: Bench, id: str) -> Finding:
+def on_retrieval(bench: Bench, id: str, home: str = HOME) -> Finding:
     """Is the first of each pair better? By nDCG@10 over the judged queries of the corpus."""
     claim = claim_of(id)
-    names = list(dict.fromkeys(HOME + name for pair in claim.pairs for name in pair))
+    names = list(dict.fromkeys(home + name for pair in claim.pairs for name in pair))
     scores = {name: found.values("nDCG") for name, found in bench.quality(names).items()}
-    tests = _tested(claim.pairs, scores, "queries")
+    tests = _tested(claim.pairs, scores, "queries", home)
     verdicts = [_better(test) for test in tests]
     return _finding(verdicts, [(test, f"nDCG@{K}", v) for test, v in zip(tests, verdicts, strict=True)])
 
 
-def on_topics(bench: Bench, id: str) -> Finding:
+def on_topics(bench: Bench, id: str, home: str = HOME) -> Finding:
     """Is the first of each pair no better? By how often the nearest other document has the same topic."""
     claim = claim_of(id)
-    names = list(dict.fromkeys(HOME + name for pair in claim.pairs for name in pair))
-    tests = _tested(claim.pairs, {name: bench.same_topic(name) for name in names}, "documents")
+    names = list(dict.fromkeys(home + name for pair in claim.pairs for name in pair))
+    tests = _tested(claim.pairs, {name: bench.same_topic(name) for name in names}, "documents", home)
     verdicts = [_no_better(test) for test in tests]
     return _finding(verdicts, [(test, "same topic", v) for test, v in zip(tests, verdicts, strict=True)])
 
@@ -76,11 +76,13 @@ def everywhere(bench: Bench, id: str) -> Finding:
     return Finding(said, HEADS, rows, verdict=verdict)
 
 
-def _tested(pairs: Sequence[tuple[str, str]], values: Mapping[str, np.ndarray], what: str) -> list[Test]:
+def _tested(
+    pairs: Sequence[tuple[str, str]], values: Mapping[str, np.ndarray], what: str, home: str = HOME
+) -> list[Test]:
     """Paired tests of designs' variants, Holm over the pairs."""
     tests = []
     for a, b in pairs:
-        a, b = HOME + a, HOME + b
+        a, b = home + a, home + b
         tests.append(replace(paired_means(values[a], values[b], what), a=a, b=b))
     return holm_corrected([replace(test, p_holm=None) for test in tests])
 
@@ -107,6 +109,6 @@ def _finding(verdicts: Sequence[Verdict], rows: Sequence[tuple[Test, str, str]])
 
 
 def _row(test: Test, measure: str, says: str) -> tuple[str, ...]:
-    a, b = test.a.removeprefix(HOME), test.b.removeprefix(HOME)
+    a, b = (name.rpartition("/")[2] for name in (test.a, test.b))
     p = test.p_holm if test.p_holm is not None else test.p
     return f"{a} minus {b}", measure, f"{test.difference:+.3f}", interval(test), "–" if p is None else f"{p:.2g}", says
