@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from math import floor, log10
+from math import ceil, floor, log10
 
 ROW, LEFT, RIGHT, TOP, WIDTH = 36, 10, 10, 4, 400
 """Names and numbers stand over their lines, so that a picture is as narrow as a phone and still read."""
@@ -110,11 +110,12 @@ class Curve:
 
 
 def curves(lines: Sequence[Curve], title: str) -> str:
-    """Scores over layers 1..L on a common scale from 0; colour, dash and mark tell the lines apart."""
+    """Scores over layers 1..L, 1 at most, on a common scale from 0; the best of each line has its number."""
     count = max(len(line.values) for line in lines)
     width, height, left, right = 640, 260, 44, 16
     bottom = 36 + 20 * -(-len(lines) // 2)  # two names in a row
-    low, high = min(0.0, *(v for line in lines for v in line.values)), 1.0
+    found = [v for line in lines for v in line.values]
+    low, high = min(0.0, *found), min(1.0, ceil(10 * max(found) + 0.5) / 10)
     step = (width - left - right) / max(1, count - 1)
 
     def y(value: float) -> float:
@@ -133,6 +134,8 @@ def curves(lines: Sequence[Curve], title: str) -> str:
         for (x, up), value in zip(points, line.values, strict=True):
             parts.append(f'<circle cx="{x:.1f}" cy="{up:.1f}" r="3.5" fill="{colour}">')
             parts.append(f"<title>{escape(line.label)}: {value:.4f}</title></circle>")
+        best = max(points, key=lambda point: -point[1])
+        parts.append(_text(best[0], best[1] - 8, f"{max(line.values):.2f}", "middle", "tick"))
         at, up = left + 290 * (place % 2), height - bottom + 42 + 20 * (place // 2)
         parts.append(f'<path d="M{at} {up - 4} h26" stroke="{colour}" stroke-width="2"{dash}/>')
         parts.append(_text(at + 32, up, line.label, "start"))

@@ -43,7 +43,7 @@ def reproduced(finding: Finding, card: ClaimCard | None) -> str:
     verdict = finding.verdict or "not told apart"
     told = ""
     if card is not None:
-        told = f"<p>The shipped study, with several seeds: <b>{VERDICT_SIGNS[card.verdict]} {esc(card.verdict)}</b>. {esc(card.reason)}</p>"
+        told = f"<p>The shipped study on MiniLM, with several seeds: <b>{VERDICT_SIGNS[card.verdict]} {esc(card.verdict)}</b>. {esc(card.reason)}</p>"
     return (
         f'<p class="answer"><b>{VERDICT_SIGNS[verdict]} {esc(verdict)}</b> by these checkpoints and this corpus.</p>'
         f"<p>{esc(finding.sentence)}</p>{table(finding)}{told}{note(texts.ONE_TRAINING)}"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from ..designs import DEFAULT_BACKBONE
 from ..errors import InputError
 from ..run import Run
 from ..store import data_dir
@@ -52,14 +53,15 @@ class Drawn(NamedTuple):
 
 
 def shown_studies(services: Services) -> list[Shown]:
-    """The page's own, newest first, then those beside the checkpoints."""
+    """The page's own, newest first, then those beside the checkpoints, that of the default backbone before others."""
+    home = short_name(DEFAULT_BACKBONE)
     found: dict[Path, Shown] = {}
     for run in services.runs.list():
         if run.kind == "study" and run.output and run.output not in found:
             when = time.strftime("%d %b %H:%M", time.localtime(run.created))
             found[run.output] = Shown(f"{run.title} · {when} · {run.state}", run.output, run)
     for root in services.shelf.folders:
-        for file in sorted(root.glob(f"*/study/{STUDY}")):
+        for file in sorted(root.glob(f"*/study/{STUDY}"), key=lambda file: (file.parts[-3] != home, file)):
             found.setdefault(file.parent, Shown(f"{_title(file.parent)} · shipped", file.parent, shipped=True))
     return list(found.values())
 
