@@ -188,10 +188,10 @@ class Shelf:
 
     @property
     def variants(self) -> list[Variant]:
-        """Everything on the shelf, trained ones first."""
+        """Everything on the shelf, trained ones first, those on the teaching model after those on others."""
         order = ("published", "checkpoint", "sentence-transformers", "untrained", "lexical")
         with self._lock:
-            return sorted(self._variants.values(), key=lambda v: order.index(v.source))
+            return sorted(self._variants.values(), key=lambda v: (order.index(v.source), v.backbone == LM))
 
     @property
     def defaults(self) -> list[str]:

@@ -114,3 +114,5 @@ def test_all_designs_are_on_the_shelf_trained_alike_and_scored(home):
         assert len(variant.scores) == 5
     assert all(config == configs[0] for config in configs)
     assert not any(name.startswith(LM) for name in shelf.defaults)
+    places = [v.backbone == LM for v in shelf.variants if v.source == "checkpoint"]
+    assert places == sorted(places)  # the default backbone's come first

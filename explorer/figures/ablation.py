@@ -96,8 +96,8 @@ def probe_curves(probes: Sequence[Probe], title: str, settings: str, guessed: Se
     for tokens in guessed:
         look, name = style(tokens.variant), f"{plain(label(tokens.variant), 40)}: next token right"
         figure.add_scatter(
-            x=list(range(1, len(tokens.scores) + 1)), y=tokens.scores, name=name, mode="lines",
-            line={"color": look.colour, "dash": "dash", "width": 1.5},
+            x=list(range(1, len(tokens.scores) + 1)), y=tokens.scores, name=name, mode="lines+markers",
+            line={"color": look.colour, "dash": "dash", "width": 1.5}, marker={"symbol": look.marker, "size": 5},
             hovertemplate="layer %{x}: %{y:.1%} of the next tokens<extra>" + name + "</extra>",
         )  # fmt: skip
     count = max(len(probe.ndcg) for probe in probes)

@@ -88,7 +88,7 @@ LESSONS = (
             "A transformer is a stack: every layer reads the states of the one below and writes new ones. The usual poolers "
             "read the last layer alone and throw the others away.",
             "But each layer has states that can be read. Here every layer’s mean, in a small language model that was trained "
-            "for nothing but the next token, is used by itself as the embedding; and every layer is asked for the next token.",
+            "for nothing but the next token, is used by itself as the embedding; and every layer is asked for the next token: which share does it guess?",
         ),
         "Read alone, which layer finds the most documents?",
         ("one of the first", "one in the middle", "the last one"),

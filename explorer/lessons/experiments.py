@@ -96,7 +96,7 @@ def each_layer(bench: Bench) -> Finding:
     layers = len(before.ndcg)
     answer = 2 if before.best == layers else 0 if before.best <= layers // 3 else 1
     rows = [
-        (f"layer {i}", f"{score:.3f}", f"{guess:.1%}", f"{trained:.3f}", f"{guess_after:.1%}")
+        (str(i), f"{score:.3f}", f"{guess:.1%}", f"{trained:.3f}", f"{guess_after:.1%}")
         for i, (score, guess, trained, guess_after) in enumerate(
             zip(before.ndcg, guessed, after.ndcg, guessed_after, strict=True), start=1
         )
@@ -105,7 +105,7 @@ def each_layer(bench: Bench) -> Finding:
         f"As pretrained, layer {before.best} of {layers} alone is best, with an nDCG@{K} of {max(before.ndcg):.3f}; "
         f"the last layer has {before.ndcg[-1]:.3f} and guesses {guessed[-1]:.1%} of the next tokens. After training, "
         f"layer {after.best} is best with {max(after.ndcg):.3f}, and the last layer guesses {guessed_after[-1]:.1%}.",
-        ("read alone", f"nDCG@{K}", "next token right", f"trained: nDCG@{K}", "trained: next token right"),
+        ("layer", f"nDCG@{K}", "next token", f"trained: nDCG@{K}", "next token"),
         rows, answer, command=_layers("--probe --next-token", variant=LM_START),
     )  # fmt: skip
 
