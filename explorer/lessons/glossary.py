@@ -43,7 +43,7 @@ GLOSSARY: dict[str, str] = {
     "latents": "The trained vectors of a pooler that ask the questions of its cross-attention.",
     "layer": "One storey of a transformer: it reads all states below it and writes new ones.",
     "logit lens": "Reading a layer’s states through the language model’s own end, as if the layers above were not there: "
-    "which token would it write next?",
+    "the token that it would write next.",
     "LoRA": "Training a pair of thin matrices beside each large one instead of the large one itself.",
     "loss": "What training makes small: how wrong the model was on a batch.",
     "mean pooling": "The mean of all token states of the last layer.",
