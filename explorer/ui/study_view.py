@@ -71,7 +71,8 @@ def _title(folder: Path) -> str:
         setup = Study.load(folder).setup
     except InputError:
         return folder.parent.name
-    return f"{len(setup['designs'])} designs × {len(setup['seeds'])} seeds on {short_name(setup['backbone'])}"
+    seeds = len(setup["seeds"])
+    return f"{len(setup['designs'])} designs × {seeds} seed{'s' * (seeds > 1)} on {short_name(setup['backbone'])}"
 
 
 def choices(studies: Sequence[Shown]) -> list[tuple[str, str]]:
