@@ -6,6 +6,8 @@ import asyncio
 import base64
 import csv
 import json
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,9 +66,15 @@ def test_a_visitor_of_a_demo_sees_maps_of_documents_of_ones_own(home):
             services.library.add(spaces.corpus(N))
         return [update async for update in tab.show_in_turn(visit, ASKED)]
 
-    assert json.loads(asyncio.run(everything("owner"))[-1][MAPS])["n"] == N
-    assert "No corpus" in asyncio.run(everything("somebody else"))[-1][STATUS]
+    assert json.loads(finished(everything("owner"))[-1][MAPS])["n"] == N
+    assert "No corpus" in finished(everything("somebody else"))[-1][STATUS]
     services.visitors.close()
+
+
+def finished(work: Coroutine):
+    """What it returns, from a loop in a thread of its own: in this one Playwright's runs after a browser test."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def function(drawings: Drawings, name: str):
@@ -168,11 +176,11 @@ def test_only_the_latest_request_is_answered_and_all_end_with_what_it_came_to(se
             await asyncio.sleep(0.01)
         return await ask(colour="cluster"), await first
 
-    latest, first = asyncio.run(overtaken())
+    latest, first = finished(overtaken())
     assert function(drawings, "codes")(json.loads(latest[-1][MAPS])["shade"])["title"] == "cluster"
     assert first[-1] == latest[-1]
-    assert asyncio.run(ask(shown=False)) == [latest[-1]]  # what is seen stays
-    failed = asyncio.run(ask(seed=None))[-1]
+    assert finished(ask(shown=False)) == [latest[-1]]  # what is seen stays
+    failed = finished(ask(seed=None))[-1]
     assert "whole number" in failed[STATUS]
     assert failed[MAPS : MOVED + 1] == latest[-1][MAPS : MOVED + 1]
 
