@@ -53,10 +53,10 @@ def style(name: str) -> Style:
         place = list(DESIGNS).index(design)
         trained = family.removesuffix("-untrained")
         turn = 0 if trained in ("", HOME) else 1 + int(content_hash([trained])[:8], 16) % (len(PALETTE) - 1)
-        colour, look = PALETTE[place].colour, PALETTE[(place + turn) % len(PALETTE)]
+        own, look = PALETTE[place].colour, PALETTE[(place + turn) % len(PALETTE)]
         if trained == family:
-            return Style(colour, look.symbol, look.marker, look.dash)
-        return Style(colour, OPEN[look.symbol], f"{look.marker}-open", look.dash)
+            return Style(own, look.symbol, look.marker, look.dash)
+        return Style(own, OPEN[look.symbol], f"{look.marker}-open", look.dash)
     colour, shape = divmod(int(content_hash([name])[:8], 16) % 49, 7)
     return Style(PALETTE[colour].colour, PALETTE[shape].symbol, PALETTE[shape].marker, PALETTE[shape].dash)
 

@@ -9,8 +9,6 @@ from . import experiments, reproduce
 from .experiments import BOTH_WAYS, END, LAYERED, LM_BOTH, LM_CAUSAL, LM_END, LM_START, MEAN
 from .lesson import Lesson, Setup
 
-ON_LM = {"home": reproduce.LM_HOME}
-
 LESSONS = (
     Lesson(
         "pooling",
@@ -55,7 +53,7 @@ LESSONS = (
         ),
         Setup("compare", (LM_END, LM_CAUSAL), "My passport was stolen on holiday, how do I get home?"),
         "simple-is-enough",
-        partial(reproduce.on_topics, **ON_LM),
+        partial(reproduce.on_topics, home=reproduce.LM_HOME),
     ),
     Lesson(
         "attention",
@@ -79,7 +77,7 @@ LESSONS = (
         ),
         Setup("compare", (LM_BOTH, LM_CAUSAL), "how far away lightning, counting seconds"),
         "attention-alone",
-        partial(reproduce.on_retrieval, **ON_LM),
+        partial(reproduce.on_retrieval, home=reproduce.LM_HOME),
     ),
     Lesson(
         "layers",
@@ -101,7 +99,7 @@ LESSONS = (
         ),
         Setup("layers", (LM_START, LM_CAUSAL), "soft egg liquid yolk minutes", LM_CAUSAL),
         "all-layers",
-        partial(reproduce.on_retrieval, **ON_LM),
+        partial(reproduce.on_retrieval, home=reproduce.LM_HOME),
     ),
     Lesson(
         "mixing",
