@@ -218,19 +218,16 @@ def show_corpus(result: dict[str, Any]) -> None:
         p = result["probe"]
         print(f"\n{p['metric']} of every layer's own vector ({p['read']}), {p['queries']} queries; ", end="")
         print(f"the variant itself: {p['variant_score']:.3f}")
-        for layer, score in zip(p["layers"], p["scores"], strict=True):
-            print(f"  {layer:>5}   {score:.3f}  {bar(score)}")
+        show_scores(p)
     if "sts" in result:
         p = result["sts"]
         print(f"\n{p['metric']} of every layer's own vector on {p['pairs']:,} pairs of {p['name']}; ", end="")
         print(f"the variant itself: {p['variant_score']:.3f}")
-        for layer, score in zip(p["layers"], p["scores"], strict=True):
-            print(f"  {layer:>5}   {score:.3f}  {bar(max(0.0, score))}")
+        show_scores(p)
     if "next_token" in result:
         p = result["next_token"]
         print(f"\nshare of {p['tokens']:,} next tokens that every layer guesses ({p['texts']} texts of {p['corpus']})")
-        for layer, score in zip(p["layers"], p["scores"], strict=True):
-            print(f"  {layer:>5}   {score:.3f}  {bar(score)}")
+        show_scores(p)
     if "rerank" in result:
         r = result["rerank"]
         print(
@@ -245,6 +242,12 @@ def show_corpus(result: dict[str, Any]) -> None:
             print(
                 f"  without layer {m['layer']:>2}: rank {m['rank']}, score {m['score']:.3f} ({m['score_change']:+.3f})"
             )
+
+
+def show_scores(p: dict[str, Any]) -> None:
+    """A line a layer of a probe; a score below 0 has no bar."""
+    for layer, score in zip(p["layers"], p["scores"], strict=True):
+        print(f"  {layer:>5}   {score:.3f}  {bar(max(0.0, score))}")
 
 
 def show_ablation(a: dict[str, Any]) -> None:
