@@ -16,9 +16,15 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from .errors import InputError
+
+
+def without_folders(file: str) -> str:
+    """Of an absolute path its last part, any other as it is: what is written down names no folder of this machine."""
+    return Path(file).name if Path(file).is_absolute() else file
 
 
 @cache

@@ -10,12 +10,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Literal
 
 from .designs import DEFAULT_BACKBONE, Design, design
 from .errors import InputError
-from .options import add_options, check_types, command_line, given_fields
+from .options import add_options, check_types, command_line, given_fields, without_folders
 from .record import DTYPES
 
 Schedule = Literal["linear", "cosine", "constant"]
@@ -208,9 +207,6 @@ def portable(config: TrainingConfig) -> TrainingConfig:
     """The same without folders of this machine: of an absolute path only the last part is kept."""
     from dataclasses import replace
 
-    def short(text: str) -> str:
-        return Path(text).name if Path(text).is_absolute() else text
-
-    data = tuple(map(short, config.data))
-    more: dict[str, Any] = {name: short(getattr(config, name)) for name in ("backbone", "data_card", "dev_sts")}
-    return replace(config, data=data, **more)
+    single = ("backbone", "data_card", "dev_sts")
+    more: dict[str, Any] = {name: without_folders(getattr(config, name)) for name in single}
+    return replace(config, data=tuple(map(without_folders, config.data)), **more)

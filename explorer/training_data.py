@@ -27,6 +27,7 @@ from .corpora.documents import columns_of, find_column
 from .corpora.formats import json_rows, open_table
 from .corpora.rows import HEAD, Row, as_text, file_lines, readable, show, show_all, text_lines
 from .errors import InputError
+from .options import without_folders
 from .store import content_hash
 
 KNOWN: dict[str, tuple[str, ...]] = {
@@ -87,7 +88,7 @@ class Source:
 
     def to_json(self) -> dict[str, Any]:
         """As a training record has it: without folders of this machine."""
-        name = Path(self.name).name if Path(self.name).is_absolute() else self.name
+        name = without_folders(self.name)
         return {
             "name": name,
             "weight": self.weight,

@@ -12,7 +12,7 @@ from .bench import Bench, K
 from .lesson import CORPUS, Finding, interval
 
 MEAN, END = "minilm-published", "minilm-untrained/eos-bidirectional"
-CAUSAL, BOTH_WAYS = "minilm/mean-causal", "minilm/mean-bidirectional"
+BOTH_WAYS = "minilm/mean-bidirectional"
 LAYERED = "minilm/multi-layer-bidirectional"
 LM_START, LM_CAUSAL = "lm-untrained/mean-causal", "lm/mean-causal"
 LM_START_BOTH, LM_BOTH = "lm-untrained/mean-bidirectional", "lm/mean-bidirectional"

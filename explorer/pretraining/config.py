@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..options import check_types, command_line
+from ..options import check_types, command_line, without_folders
 from ..record import DTYPES
 
 MAY_CHANGE = ("data_card", "device", "micro_batch", "compile", "every_minutes", "max_minutes", "threads")
@@ -121,11 +121,8 @@ class PretrainingConfig:
 
     def portable(self) -> PretrainingConfig:
         """The same without folders of this machine: of an absolute path only the last part is kept."""
-
-        def short(file: str) -> str:
-            return Path(file).name if Path(file).is_absolute() else file
-
-        return replace(self, text=tuple(map(short, self.text)), data_card=short(self.data_card))
+        text = tuple(map(without_folders, self.text))
+        return replace(self, text=text, data_card=without_folders(self.data_card))
 
     def command(self, output: str) -> str:
         """The command line that runs this configuration, without folders of this machine."""
