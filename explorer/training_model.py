@@ -43,7 +43,7 @@ class TrainableEncoder(Module):
         """`tokens`: which a mean is taken over; with "text" the features hold "prompt_length" [B]."""
         super().__init__()
         self.backbone, self.design, self.tokens = backbone, design, tokens
-        self.means = design.pooling == "mean" or design.states == "layer-means"
+        self.means = design.means
         self.special = backbone.special_tokens
         self.model, self.pooler = backbone.model, pooler
         half = backbone.dtype != torch.float32 and backbone.device.type != "cpu"
@@ -101,7 +101,7 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     pooler = build_pooler(config.chosen, backbone.width, backbone.layers, pooler_config(config, backbone))
     if isinstance(pooler, CrossAttentionPooler) and config.pooler_init != "random":
         last = config.pooler_init == "near-last" and pooler.config.layers > 0
-        pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
+        pooler.init_near_mean(sample_states(backbone, config.chosen, config.tokens) if last else None)
     module = TrainableEncoder(backbone, config.chosen, pooler.to(backbone.device, torch.float32), config.tokens)
     if config.gradient_checkpointing:
         backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -140,10 +140,12 @@ SAMPLE = (
 """Texts of several kinds, to see how long a backbone's states are and where they lie."""
 
 
-def sample_states(backbone: Backbone, design: Design) -> Tensor:
-    """Layer states [B, L, d] of a few texts, by which `near-last` measures what it adds."""
+def sample_states(backbone: Backbone, design: Design, tokens: Tokens = "all") -> Tensor:
+    """Layer states [B, L, d] of a few texts, by which `near-last` measures what it adds; `tokens`: of their means."""
+    ids, mask = backbone.pad(backbone.tokenize(SAMPLE))
+    counted = counted_tokens(ids, mask, tokens, backbone.special_tokens)
     with torch.no_grad():
-        return backbone.states(*backbone.pad(backbone.tokenize(SAMPLE)), **_reading(design))[0]
+        return backbone.states(ids, mask, **_reading(design), counted=counted if design.means else None)[0]
 
 
 def silence_dropout(model: nn.Module) -> None:

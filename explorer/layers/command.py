@@ -275,10 +275,7 @@ def show_corpus(result: dict[str, Any]) -> None:
         show_scores(p)
     if "sts" in result:
         p = result["sts"]
-        print(
-            f"\n{p['metric']} of every layer's own vector ({p['vector']}), {p['pairs']:,} pairs of {p['name']}; ",
-            end="",
-        )
+        print(f"\n{p['metric']} of every layer's own vector ({p['vector']}) on {p['pairs']:,} pairs of {p['name']}")
         print(f"the variant itself: {p['variant_score']:.3f}")
         show_scores(p)
     if "next_token" in result:

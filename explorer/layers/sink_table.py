@@ -91,16 +91,17 @@ class SinkTable:
             )
         rows = [row for row in self.layers if row.layer in self.sunk]
         counts, held = ([getattr(row, name) for row in rows] for name in ("sinks", "most"))
+        where = sentence_case(in_words(self.sunk, len(self.layers)))
         told = (
-            f"{sentence_case(in_words(self.sunk, len(self.layers)))} a text has {span(counts, '{:.1f}'.format)} sinks, and "
-            f"one token holds {span(held, percent)} of the mean of all tokens (means over {self.texts:,} texts)."
+            f"{where} a text has {span(counts, '{:.1f}'.format)} sinks, and one token holds {span(held, percent)} of "
+            f"the mean of all tokens (means over {self.texts:,} texts)."
         )
         if not self.scores:
             return told
         all_of, less = ([scores[row.layer - 1] for row in rows] for scores in (self.ndcg, self.ndcg_without))
         return (
-            f"{told} The means of these layers have an {METRIC}@{self.scores[0].k} of {span(all_of, number)}, without the "
-            f"first token and special ones of {span(less, number)}."
+            f"{told} The means of these layers have an {METRIC}@{self.scores[0].k} of {span(all_of, number)}, without "
+            f"the first token and special ones of {span(less, number)}."
         )
 
     def to_json(self) -> dict[str, Any]:

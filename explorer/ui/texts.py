@@ -79,6 +79,16 @@ NO_LOG = "Nothing has been written yet."
 BACKBONE_INFO = "a hub id or a folder; those listed are embedded and need no network"
 BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here"
 TRAIN_FILES = "Your pairs (columns query, positive)"
+TOKENS = "Tokens of a mean"
+TOKENS_CHOICES = {
+    "all": "all tokens, as in the paper",
+    "without-first": "without the first and special tokens",
+    "text": "the text alone, without the prompt too",
+}
+TOKENS_INFO = (
+    "for designs that read a mean: in many language models the first token’s state is a hundred times longer than the "
+    "others’ and would be the mean"
+)
 OVERLAY = "Lay runs over one another"
 OVERLAY_HELP = "Choose two or more runs to see their curves together and in which settings they differ."
 
