@@ -147,6 +147,8 @@ def print_search(result: dict[str, Any]) -> None:
     for pair in result["agreement"]["pairs"]:
         overlap = f"overlap@{result['agreement']['k']} {pair['overlap']:.2f}"
         print(f"{pair['a']} / {pair['b']}: {overlap}, RBO {pair['rbo']:.2f}")
+    for variant, notes in result["notes"].items():
+        print(f"{variant}: {' '.join(notes)}")
 
 
 def run_runs(options: argparse.Namespace) -> dict[str, Any]:

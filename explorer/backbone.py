@@ -497,7 +497,6 @@ class Backbone:
         """Check once that this attention is what comes out; see `attention_check`."""
         if (attention, exact) not in self._verified:
             ids = torch.tensor(self.tokenize(["one two three four"])[0], device=self.device)
-            self._activate(None)
             verify_attention(self.reader, ids, attention, self.name)
             self._verified.add((attention, exact))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -42,6 +42,8 @@ class Comparison:
     query: str
     k: int
     results: Mapping[str, list[Hit]]
+    notes: Mapping[str, list[str]] = field(default_factory=dict)
+    """Of variants that run otherwise than asked, such as in another precision: sentences."""
 
     @property
     def rankings(self) -> dict[str, list[str]]:
@@ -91,6 +93,7 @@ class Comparison:
                 for name, ranking in self.results.items()
             },
             "agreement": {"k": self.k, "pairs": self.agreement.pairs()},
+            "notes": {name: list(notes) for name, notes in self.notes.items()},
         }
 
 
@@ -233,7 +236,7 @@ class Comparer:
         self.check_query(query)
         names = self.names(variants, k)
         results = {name: self.rank(name, corpus, [query], k, kind, progress, cancel)[0] for name in names}
-        return Comparison(corpus, query, k, results)
+        return Comparison(corpus, query, k, results, self.shelf.notes(names))
 
     def compare_many(
         self,

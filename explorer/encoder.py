@@ -74,6 +74,11 @@ class Encoder(Protocol):
     dimension: int
     fingerprint: str
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it runs here, a sentence each."""
+        ...
+
     def key(self, kind: Kind) -> str:
         """Names everything that decides the vectors except the texts: the key of an embedding cache."""
         ...
@@ -204,11 +209,18 @@ class PooledEncoder:
         with self.backbone.lock:
             if self._precision is None:
                 self._precision = check_precision(self)
+                if self._precision.sentence:
+                    log.warning("%s: %s", self.name, self._precision.sentence)
                 if self._precision.used == "float32":
                     self.backbone.float32_users += 1
                 if not self.backbone.float32_users:
                     self.backbone.drop_full_precision()
             return self._precision
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it runs here, a sentence each: kernel and precision. Often nothing."""
+        return [*self.backbone.notes, *filter(None, [self.precision.sentence])]
 
     @property
     def own_bytes(self) -> int:
@@ -397,6 +409,7 @@ class SentenceTransformerEncoder:
                 where, device=str(pick_device(device)), trust_remote_code=trust_remote_code
             )
         self.name = name
+        self.notes: list[str] = []
         self.dimension = int(self.model.get_embedding_dimension() or 0)
         self.fingerprint = fingerprint(self.model.state_dict())
 

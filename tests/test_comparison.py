@@ -25,7 +25,7 @@ TEXTS = [f"{a} {b} {c}" for a in WORDS[:3] for b in WORDS[3:6] for c in WORDS[6:
 class WordEncoder:
     """Counts words, each weighted by the encoder's own taste: different encoders rank differently."""
 
-    dimension, fingerprint = len(WORDS), "words"
+    dimension, fingerprint, notes = len(WORDS), "words", ()
 
     def __init__(self, name: str, seed: int) -> None:
         self.name, self.asked = name, 0
@@ -59,6 +59,9 @@ class FakeShelf:
 
     def load(self, name):
         return self.encoders[self.find(name).name]
+
+    def notes(self, names=None):
+        return {}
 
 
 @pytest.fixture

@@ -269,7 +269,7 @@ class _Run:
             revision=str(model.mteb_model_meta.revision),
             instruction=instruction,
             folder=self.store.folder(task, self.config.sample).relative_to(self.output).as_posix(),
-            notes=(*task.notes, *empty_texts(model)),
+            notes=(*task.notes, *empty_texts(model), *(f"{name}: {note}" for note in run_notes(model))),
         )
         self.store.save(task, model, row, result, examples)
         if isinstance(model, VariantModel):
@@ -305,6 +305,11 @@ def described(task: Task, check: DataCheck, sample: int | None) -> str:
     if sample is not None:
         said += f", a sample of {sample} examples"
     return said if check.comparable and sample is None else f"{said}; not comparable with the leaderboard"
+
+
+def run_notes(model: VariantModel | LexicalModel) -> list[str]:
+    """What a user should know of how the variant ran: kernel and precision."""
+    return model.encoder.notes if isinstance(model, VariantModel) else []
 
 
 def empty_texts(model: VariantModel | LexicalModel) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
         through_summary(design, len(spelling.ids)) if multi else own,
         vector[0].float().cpu().numpy(),
         tuple(trace(encoder.pooler, states[0], len(spelling.ids), design.states, norm)),
-        tuple(note for note in (spelling.note, norm) if note),
+        tuple(note for note in (spelling.note, norm, *encoder.notes) if note),
         contributions, layer_matrix(encoder.pooler),
     )  # fmt: skip
 

@@ -162,7 +162,8 @@ class Services:
             waiting = [n for n, state in pending.items() if not state.failed]
             if (list(ready), pending) != shown:
                 shown = (list(ready), pending)
-                yield Comparison(corpus, query, k, {n: ready[n] for n in names if n in ready}), pending
+                found = {n: ready[n] for n in names if n in ready}
+                yield Comparison(corpus, query, k, found, self.shelf.notes(list(found))), pending
             if not waiting:
                 return
             wait([futures[name] for name in waiting], LOOK_EVERY, FIRST_COMPLETED)
