@@ -38,13 +38,16 @@ class StateReader:
         self.blocks = find_blocks(model, self.layers)
 
     def states(self, ids: Tensor, mask: Tensor, attention: Attention, read: States) -> tuple[Tensor, Tensor]:
-        """States [B, n, d] and their mask [B, n] of ids, mask [B, T]; n = T tokens or L layers (numbered 1..L).
+        """States [B, n, d] and their mask [B, n] of ids, mask [B, T]; n = T or 1 tokens, or L layers (1..L).
 
         The last layer's state is the one after the model's final norm where it has one (decoders), earlier layers' are
         raw, as in the paper.
         """
         if read == "tokens":
             return self._forward(ids, mask, attention), mask
+        if read == "last-token":
+            states = _pool_eos(mask)(self._forward(ids, mask, attention))[:, None]  # [B, 1, d]
+            return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
         pool = _pool_eos(mask) if read == "layer-eos" else _pool_mean(mask)
         states = torch.stack(self.each_layer(ids, mask, attention, lambda _, hidden: pool(hidden)), dim=1)  # [B, L, d]
         return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
