@@ -86,14 +86,16 @@ class Variant:
         return f"Trained{f' for {steps} steps' if steps else ''}. {reads}"
 
     def to_json(self) -> dict[str, Any]:
-        """As `variants --json` and the API list it."""
+        """As `variants --json` and the API list it; "reads" stands there where the pooler leaves a choice."""
+        design = self.design
+        reads = {"reads": design.reads} if design and design.pooling == "last-layer" else {}
         return {
             "name": self.name,
             "source": self.source,
-            "design": self.design.name if self.design else None,
-            "pooling": self.design.pooling if self.design else None,
-            "attention": self.design.attention if self.design else None,
-            "reads": self.design.reads if self.design and self.design.pooling == "last-layer" else None,
+            "design": design.name if design else None,
+            "pooling": design.pooling if design else None,
+            "attention": design.attention if design else None,
+            **reads,
             "backbone": self.backbone or None,
             "trained": self.trained,
             "how": self.how,
