@@ -76,6 +76,11 @@ class Design:
             return "last-token" if self.one_token else "tokens"
         return "layer-eos" if self.attention == "causal" else "layer-means"
 
+    @property
+    def takes_means(self) -> bool:
+        """Whether tokens are averaged, so that it matters which of them count."""
+        return self.pooling == "mean" or self.states == "layer-means"
+
 
 DESIGNS: dict[str, Design] = {
     design.name: design

@@ -247,7 +247,7 @@ class PooledEncoder:
         if self._closed:
             raise InputError(f"'{self.name}' was unloaded; load it again")
         read = read or self.design.states
-        means = read == "layer-means" or (read == "tokens" and self.design.pooling == "mean")
+        means = read == "layer-means" or self.design.takes_means
         special = self.backbone.special_tokens
         return self.backbone.states(
             ids,

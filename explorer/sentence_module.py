@@ -1,4 +1,4 @@
-"""A variant as the one module of a SentenceTransformer. An export carries this file and the four it imports.
+"""A variant as the one module of a SentenceTransformer. An export carries this file and those it imports.
 
     SentenceTransformer(folder, trust_remote_code=True).encode(["a text"])      # needs nothing of this package
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from .designs import Reads, design
 from .pooling import CrossAttentionPooler, PoolerConfig, build_pooler
 from .states import StateReader
+from .token_selection import Tokens, counted_tokens, prompt_length
 
 CONFIG, POOLER, ADAPTER = "pooled_encoder.json", "pooler.safetensors", "adapter"
 
@@ -29,7 +30,9 @@ class PooledEncoderModule(InputModule):
     """Texts -> {"sentence_embedding"} [B, d], unit length."""
 
     config_file_name = CONFIG
-    config_keys: list[str] = ["design", "reads", "pooler_sizes", "max_seq_length", "backbone"]  # noqa: RUF012
+    config_keys: list[str] = [  # noqa: RUF012
+        "design", "reads", "tokens", "pooler_sizes", "max_seq_length", "backbone",
+    ]  # fmt: skip
     save_in_root = True
     tokenizer: Any
 
@@ -42,13 +45,16 @@ class PooledEncoderModule(InputModule):
         max_seq_length: int,
         backbone: str = "",
         reads: Reads = "all-tokens",
+        tokens: Tokens = "all",
     ) -> None:
-        """`backbone`: hub id of the weights if they are not kept beside; then the adapter is."""
+        """`backbone`: hub id of the weights if they are not kept beside; then the adapter is. `tokens`: which tokens
+        a mean is taken over.
+        """
         super().__init__()
         self.chosen = design(design_name, reads)
         self.model, self.pooler, self.tokenizer = model, pooler, tokenizer
         self.design, self.reads = self.chosen.name, self.chosen.reads
-        self.max_seq_length, self.backbone = max_seq_length, backbone
+        self.tokens, self.max_seq_length, self.backbone = tokens, max_seq_length, backbone
         self.pooler_sizes = asdict(pooler.config) if isinstance(pooler, CrossAttentionPooler) else None
         self.reader = StateReader(model)
 
@@ -62,13 +68,20 @@ class PooledEncoderModule(InputModule):
         mask = torch.zeros((len(ids), longest), dtype=torch.long)
         for i, row in enumerate(ids):
             tokens[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
-        return {"input_ids": tokens, "attention_mask": mask}
+        features = {"input_ids": tokens, "attention_mask": mask}
+        if self.tokens == "text" and prompt:
+            told = self.tokenizer(sound, return_offsets_mapping=True, return_special_tokens_mask=True, **options)
+            rows = zip(told.offset_mapping, told.special_tokens_mask, strict=True)
+            features["prompt_length"] = torch.tensor([prompt_length(*row, len(prompt)) for row in rows])
+        return features
 
     def forward(self, features: dict[str, Tensor | Any], **_: Any) -> dict[str, Tensor | Any]:
         """Adds "sentence_embedding" [B, d]."""
         self.reader.dtype = next(self.model.parameters()).dtype
+        ids, mask = features["input_ids"], features["attention_mask"]
+        counted = counted_tokens(ids, mask, self.tokens, self.tokenizer.all_special_ids, features.get("prompt_length"))
         states, mask = self.reader.states(
-            features["input_ids"], features["attention_mask"], self.chosen.attention, self.chosen.states
+            ids, mask, self.chosen.attention, self.chosen.states, counted if self.chosen.takes_means else None
         )
         return {**features, "sentence_embedding": self.pooler(states, mask)}
 
@@ -119,5 +132,6 @@ class PooledEncoderModule(InputModule):
         if sizes:
             pooler.load_state_dict(load_file(str(cls.load_file_path(model_name_or_path, POOLER, **hub))))
         reads = told.get("reads", "all-tokens")  # exports made before there was a choice do not say
-        made = cls(model, tokenizer, told["design"], pooler, told["max_seq_length"], told["backbone"], reads)
+        tokens = told.get("tokens", "all")
+        made = cls(model, tokenizer, told["design"], pooler, told["max_seq_length"], told["backbone"], reads, tokens)
         return made.eval()

@@ -43,7 +43,6 @@ class TrainableEncoder(Module):
         """`tokens`: which a mean is taken over; with "text" the features hold "prompt_length" [B]."""
         super().__init__()
         self.backbone, self.design, self.tokens = backbone, design, tokens
-        self.means = design.pooling == "mean" or design.states == "layer-means"
         self.special = backbone.special_tokens
         self.model, self.pooler = backbone.model, pooler
         half = backbone.dtype != torch.float32 and backbone.device.type != "cpu"
@@ -72,7 +71,7 @@ class TrainableEncoder(Module):
 
     def _embed_at_once(self, ids: Tensor, mask: Tensor, counted: Tensor) -> Tensor:
         with torch.autocast(*self._autocast) if self._autocast else nullcontext():
-            means = counted if self.means else None
+            means = counted if self.design.takes_means else None
             states, state_mask = self.backbone.states(ids, mask, **_reading(self.design), counted=means)
             return self.pooler(states, state_mask)
 

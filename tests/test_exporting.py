@@ -109,6 +109,16 @@ def test_the_same_vectors_without_this_package(tmp_path, home, architecture, des
         assert np.abs(np.array(found["again"]) - expected.encode(TEXTS)).max() < 1e-5
 
 
+@pytest.mark.parametrize("tokens", ["without-first", "text"])
+def test_an_export_takes_means_over_the_same_tokens(tmp_path, home, tokens):
+    shelf, name = variant(tmp_path, "llama", "multi-layer-bidirectional", query_prompt="find: ", tokens=tokens)
+    expected = shelf.load(name)
+    found = alone(export(name, tmp_path / "out", shelf), tmp_path / "elsewhere", tmp_path / "again")
+    for kept in ("plain", "again"):
+        assert np.abs(np.array(found[kept]) - expected.encode(TEXTS)).max() < 1e-5
+    assert np.abs(np.array(found["query"]) - expected.encode(TEXTS, "query")).max() < 1e-5
+
+
 @pytest.mark.parametrize("weights", ["merged", "adapter"])
 def test_an_export_reads_one_token_where_the_variant_does(tmp_path, home, weights):
     shelf, name = variant(tmp_path, "llama", "last-layer-causal", "last-token")
