@@ -171,7 +171,7 @@ def test_disagreements_are_sorted():
 
 def test_the_json_document(comparer, corpus):
     document = json.loads(json.dumps(comparer.compare(corpus, "red fox", ["a", "bm25"], k=2).to_json()))
-    assert set(document) == {"query", "corpus", "results", "agreement"}
+    assert set(document) == {"query", "corpus", "results", "agreement", "notes"}
     assert (document["query"], document["corpus"]) == ("red fox", "animals")
     assert set(document["results"]) == {"words/a", "bm25"}
     for ranking in document["results"].values():

@@ -126,7 +126,7 @@ def test_float32_weights_are_counted_and_dropped():
 
 
 def test_a_variant_that_overflows_runs_in_float32_and_says_so(caplog):
-    backbone = half(torch.float16, damage=overflow)
+    backbone = half(torch.float16, again=True, damage=overflow)
     encoder = PooledEncoder.untrained(backbone, design("mean-causal"), texts=TextSettings(64))
     vectors = encoder.encode(TEXTS)
     plain = tiny.model("llama")
