@@ -72,6 +72,11 @@ def build_parser() -> Parser:
     search.add_argument("--query", required=True)
     search.add_argument("--variants", type=names, help="comma-separated; default: as the page starts with")
     search.add_argument("--top-k", type=int, default=10)
+    search.add_argument(
+        "--without-same-text",
+        action="store_true",
+        help="leave out documents whose text is the query's, whatever their id",
+    )
 
     for command, run in ((variants, run_variants), (search, run_search)):
         add_model_options(command)
@@ -134,7 +139,12 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         end = "\n" if done == total else ""
         print(f"\r{variant}: {done}/{total} documents encoded", end=end, file=sys.stderr, flush=True)
 
-    return comparer.compare(corpus, options.query, wanted, options.top_k, progress=progress).to_json()
+    found = comparer.compare(
+        corpus, options.query, wanted, options.top_k, progress=progress, same_text=options.without_same_text
+    )
+    for variant, why in found.notes.items():
+        print(f"{variant}: {why}", file=sys.stderr)
+    return found.to_json()
 
 
 def print_search(result: dict[str, Any]) -> None:
@@ -143,7 +153,11 @@ def print_search(result: dict[str, Any]) -> None:
         for hit in ranking:
             text = " ".join(hit["text"].split())
             print(f"  {hit['rank']:>2}  {hit['score']:.3f}  {text[:100]}")
+        if not ranking:
+            print("  nothing")  # why stands on standard error
     print()
+    if "left_out" in result:
+        print(f"left out, for it is the query itself: {', '.join(result['left_out'])}")
     for pair in result["agreement"]["pairs"]:
         overlap = f"overlap@{result['agreement']['k']} {pair['overlap']:.2f}"
         print(f"{pair['a']} / {pair['b']}: {overlap}, RBO {pair['rbo']:.2f}")

@@ -85,6 +85,8 @@ def test_search_json(corpus):
     assert document["agreement"]["k"] == 3
     assert len(document["agreement"]["pairs"]) == 6
     assert set(document["agreement"]["pairs"][0]) == {"a", "b", "overlap", "rbo"}
+    assert document["results"][BM25] == []
+    assert f"{BM25}: no word of the query occurs in these documents" in done.stderr
 
 
 def test_people_get_text(corpus, capsys):
