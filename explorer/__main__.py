@@ -205,7 +205,10 @@ def add_import(commands: Any) -> None:
     parser.add_argument("--backbone", required=True, metavar="ID")
     parser.add_argument("--design", required=True)
     parser.add_argument("--max-length", type=int, default=512, help="tokens at which texts are cut")
-    parser.add_argument("--query-prompt", default="", help="put before every query")
+    parser.add_argument(
+        "--query-prompt",
+        help="put before every query; default: the one of the paper's code, which a task's instruction replaces",
+    )
     parser.add_argument("--document-prompt", default="", help="put before every document")
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -213,12 +216,14 @@ def add_import(commands: Any) -> None:
 
 
 def run_import(options: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import replace
     from pathlib import Path
 
-    from .encoder import TextSettings
-    from .importing import import_release
+    from .importing import PAPER_TEXTS, import_release
 
-    texts = TextSettings(options.max_length, options.query_prompt, options.document_prompt)
+    texts = replace(PAPER_TEXTS, max_length=options.max_length, document_prompt=options.document_prompt)
+    if options.query_prompt is not None:
+        texts = replace(texts, query_prompt=options.query_prompt)
     pooler = Path(options.pooler) if options.pooler else None
     output, adapter = Path(options.output), Path(options.adapter)
     record = import_release(adapter, options.backbone, options.design, output, pooler, options.heads, texts)

@@ -22,11 +22,23 @@ from .backbone import UNUSED_HEAD, resolve
 from .designs import design
 from .encoder import TextSettings, load_tensors
 from .errors import InputError
+from .instructions import BARE
 from .pooling import CrossAttentionPooler, from_paper_state_dict
 from .store import whole_folder
 
 POOLER_FILE = "attn_pool.pt"
 PAPER_HEADS = 32
+
+PAPER_TEXTS = TextSettings(
+    max_length=512,
+    query_prompt="Represent this sentence for searching relevant passages.",
+    instruction_template=BARE,
+)
+"""How the paper's code reads texts (its model loaders, run_mteb.py, run_mteb_retrieval.py, utils.py).
+
+512 tokens; the prompt directly before the text, with no template and nothing between; documents of retrieval without
+one. The prompt is the one its loaders begin with; evaluation replaces it by each task's instruction.
+"""
 
 CAUSAL_LM = "base_model.model.model."
 """How tensors are named where the adapter was trained on a model with a language head; ours have none."""
@@ -43,6 +55,7 @@ def import_release(
 ) -> dict[str, Any]:
     """Write the variant into `output`, whole or not at all; returns its variant.json.
 
+    `texts` is by default as the paper's code has it.
     `pooler` is by default attn_pool.pt in the adapter's folder; designs without a trainable pooler have none. Its
     `heads` are not recorded in it. Raises `InputError` for what is missing, does not fit or is no tensor file.
     """
@@ -64,7 +77,7 @@ def import_release(
     record = {
         "design": chosen.name,
         "backbone": backbone,
-        "texts": asdict(texts or TextSettings()),
+        "texts": asdict(texts or PAPER_TEXTS),
         "pooler": asdict(made.config) if made else None,
         "parameters": sum(weight.numel() for weight in weights),
         "training": {"imported": sources},
