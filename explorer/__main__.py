@@ -142,8 +142,6 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
     found = comparer.compare(
         corpus, options.query, wanted, options.top_k, progress=progress, same_text=options.without_same_text
     )
-    for variant, why in found.notes.items():
-        print(f"{variant}: {why}", file=sys.stderr)
     return found.to_json()
 
 
@@ -154,13 +152,15 @@ def print_search(result: dict[str, Any]) -> None:
             text = " ".join(hit["text"].split())
             print(f"  {hit['rank']:>2}  {hit['score']:.3f}  {text[:100]}")
         if not ranking:
-            print("  nothing")  # why stands on standard error
+            print("  nothing")  # the notes below say why
     print()
     if "left_out" in result:
         print(f"left out, for it is the query itself: {', '.join(result['left_out'])}")
     for pair in result["agreement"]["pairs"]:
         overlap = f"overlap@{result['agreement']['k']} {pair['overlap']:.2f}"
         print(f"{pair['a']} / {pair['b']}: {overlap}, RBO {pair['rbo']:.2f}")
+    for variant, notes in result["notes"].items():
+        print(f"{variant}: {' '.join(notes)}")
 
 
 def run_runs(options: argparse.Namespace) -> dict[str, Any]:

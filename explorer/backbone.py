@@ -18,7 +18,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
+from .attention_check import verify_attention
 from .designs import DEFAULT_BACKBONE, LM, MINILM, Attention, States
 from .errors import InputError
+from .precision import OVERFLOWS_IN_FLOAT16, FullPrecision
 from .record import DTYPES
 from .states import StateReader
 from .store import CHECKPOINTS
@@ -141,16 +143,19 @@ def pick_device(device: str = "auto") -> torch.device:
     return chosen
 
 
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, else float32 (float16 on MPS and older GPUs)."""
+def pick_dtype(dtype: str, device: torch.device, model_type: str = "") -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, else float32 (float16 on MPS and older GPUs).
+
+    A model of a type that is known to overflow in float16 gets float32 there, unless float16 is asked for by name.
+    """
     if dtype not in DTYPES:
         raise InputError(f"dtype '{dtype}' is none of: {', '.join(DTYPES)}")
     if dtype != "auto":
         return getattr(torch, dtype)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device.type == "mps":
-        return torch.float16
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    if device.type in ("cuda", "mps"):
+        return torch.float32 if model_type in OVERFLOWS_IN_FLOAT16 else torch.float16
     # mkldnn also emulates bf16 on CPUs without the instructions, slower than float32: ask for the instructions.
     native = torch.backends.mkldnn.is_available() and (
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -250,9 +255,12 @@ class Backbone:
         name: str,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        original: Callable[[], PreTrainedModel] | None = None,
     ) -> None:
+        """`original` loads the model again in float32, for what half precision cannot do; see `FullPrecision`."""
         # Vision-language checkpoints (Gemma 3 from 4 B) wrap the language model, which is all we need.
         model = getattr(model, "language_model", model)
+        model.eval()
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # BERT's unused head: costs time and would attract adapters
         self.name = name
@@ -271,16 +279,16 @@ class Backbone:
         self.reader = StateReader(model, self.dtype if self.autocast else self.weights_dtype, self.autocast)
         self.decoder = self.reader.decoder
         self.fingerprint = fingerprint(model.state_dict())
-        if self.autocast:
-            # Autocast would make this copy for every batch: the products are the same, the memory is less.
-            for module in model.modules():
-                if isinstance(module, nn.Linear):
-                    module.to(dtype)
+        self.notes: list[str] = []
+        """What a user should know of how it runs here, a sentence each."""
+        self.float32_users = 0
+        """Loaded variants that run in float32 on a backbone in half precision."""
+        self._full = FullPrecision(model, self.dtype, self.autocast, original)
         self._peft: Any = None
         self._adapters: dict[str, str] = {}  # our name -> key in peft (module names may not hold dots)
         self._count = 0
         self._active: str | None = None
-        self._proved: set[Attention] = set()
+        self._verified: set[tuple[Attention, bool]] = set()
 
     @classmethod
     def load(
@@ -298,7 +306,6 @@ class Backbone:
         hf_logging.disable_progress_bar()
         where = resolve(name)
         chosen_device = pick_device(device)
-        chosen_dtype = pick_dtype(dtype, chosen_device)
         options: dict[str, Any] = {
             "trust_remote_code": trust_remote_code,
             "local_files_only": where != name or os.path.isdir(name),
@@ -307,22 +314,42 @@ class Backbone:
             check_on_hub(name)
         with loading(name):
             config = AutoConfig.from_pretrained(where, **options)
-            # Gemma 2 caps its attention scores, which only the eager kernel does.
-            kernel = attention_kernel or ("eager" if config.model_type.startswith("gemma2") else "sdpa")
-            weights = torch.float32 if chosen_device.type == "cpu" else chosen_dtype
-            model = AutoModel.from_pretrained(
-                where, config=config, dtype=weights, attn_implementation=kernel, use_safetensors=True, **options
-            )
+            chosen_dtype = pick_dtype(dtype, chosen_device, config.model_type)
+
+            def read(weights: torch.dtype, kernel: str) -> PreTrainedModel:
+                return AutoModel.from_pretrained(
+                    where, config=config, dtype=weights, attn_implementation=kernel, use_safetensors=True, **options
+                )
+
+            weights, kernel = torch.float32 if chosen_device.type == "cpu" else chosen_dtype, attention_kernel or "sdpa"
+            try:
+                model = read(weights, kernel)
+            except ValueError as error:
+                if attention_kernel or "scaled_dot_product_attention" not in str(error):
+                    raise
+                kernel = "eager"  # Gemma 2 caps its attention scores, MPNet adds to them: only plain products do that
+                model = read(weights, kernel)
             tokenizer = AutoTokenizer.from_pretrained(where, **options)
-        return cls(model, tokenizer, name, chosen_device, chosen_dtype)
+        made = cls(model, tokenizer, name, chosen_device, chosen_dtype, lambda: read(torch.float32, kernel))
+        if kernel == "eager" and not attention_kernel:
+            made.notes.append(
+                f"Attention of {config.model_type} models is computed by plain products: torch's fused kernel does not "
+                "have what it needs, so it takes more time and memory."
+            )
+        return made
+
+    @property
+    def conventions(self) -> list[str]:
+        """What decides vectors beside the weights, where it is not the usual: part of what names cached vectors."""
+        found = [f"positions from {self.reader.position_offset}"] if self.reader.position_offset else []
+        windowed = self.decoder and getattr(self.config, "sliding_window", None)
+        return found + (["window of equal reach"] if windowed else [])
 
     @property
     def max_length(self) -> int:
         """Longest text in tokens that the backbone's positions allow."""
         positions = getattr(self.config, "max_position_embeddings", None) or 512
-        # RoBERTa-like models count positions from pad + 1.
-        offset = 2 if self.config.model_type in ("roberta", "xlm-roberta", "mpnet", "camembert") else 0
-        return min(positions - offset, self.tokenizer.model_max_length)
+        return min(positions - self.reader.position_offset, self.tokenizer.model_max_length)
 
     # -- text to tokens
 
@@ -359,6 +386,32 @@ class Backbone:
         rows = zip(encoded.input_ids, places, encoded.special_tokens_mask, strict=True)
         return [Span(id, place[0], place[1], bool(special)) for id, place, special in rows]
 
+    def prompt_lengths(self, texts: Sequence[str], prompt: str, max_length: int | None = None) -> list[int]:
+        """How many tokens of each text belong to the prompt that it begins with; a token that holds both does not.
+
+        `texts`: prompt included, cut as `tokenize` cuts them.
+        """
+        if not prompt:
+            return [0] * len(texts)
+        if not self.tokenizer.is_fast:  # no offsets: the prompt by itself, without its end token
+            return [len(self.tokenize([prompt], max_length)[0]) - 1] * len(texts)
+        found = []
+        for text in texts:
+            spans = self.spans(text, max_length)
+            after = (i for i, span in enumerate(spans) if not span.special and span.end > len(prompt))
+            found.append(next(after, len(spans)))
+        return found
+
+    @property
+    def special_tokens(self) -> list[int]:
+        """Ids of special tokens, such as beginning and end; text never gives one, see `tokenize`."""
+        return list(self.tokenizer.all_special_ids)
+
+    def drop_full_precision(self) -> None:
+        """Free float32 weights that were made beside half precision; they are made again when asked for."""
+        with self.lock:
+            self._full.drop()
+
     def pad(self, ids: Sequence[Sequence[int]], side: Literal["left", "right"] = "right") -> tuple[Tensor, Tensor]:
         """ids [B, T] and mask [B, T] on the device. The mask comes from lengths, never from token ids."""
         longest = max(len(row) for row in ids)
@@ -373,18 +426,43 @@ class Backbone:
     # -- tokens to states
 
     def states(
-        self, ids: Tensor, mask: Tensor, *, attention: Attention, read: States, adapter: str | None = None
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        *,
+        attention: Attention,
+        read: States,
+        adapter: str | None = None,
+        counted: Tensor | None = None,
+        exact: bool = False,
+        unit: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """What a pooler reads: states [B, n, d] and their mask [B, n]; n = T tokens or L layers (numbered 1..L).
 
         ids, mask [B, T]. The last layer's state is the one after the model's final norm where it has one (decoders),
-        earlier layers' are raw, as in the paper. Gradients flow if the caller has them enabled.
+        earlier layers' are raw, as in the paper. `counted` [B, T]: the tokens that means are taken over, or their
+        weights, all real ones alike if it is None; `unit`: token states are brought to length one before the mean of a
+        layer. `exact`: in float32, whatever the backbone's precision. Gradients flow if the caller has them enabled.
         Raises `InputError` if the backbone cannot run with this attention or has no such adapter.
         """
-        with self.lock:
-            self._prove(attention)
+        with self.lock, self._full.used(exact, self.reader):
+            self._verify(attention, exact)
             self._activate(adapter)
-            return self.reader.states(ids, mask, attention, read)
+            return self.reader.states(ids, mask, attention, read, counted, unit)
+
+    def each_layer(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        attention: Attention,
+        take: Callable[[int, Tensor], Tensor],
+        adapter: str | None = None,
+    ) -> list[Tensor]:
+        """What `take` makes of each layer's number and states [B, T, d], layer 1 first. Raises `InputError`."""
+        with self.lock:
+            self._verify(attention)
+            self._activate(adapter)
+            return self.reader.each_layer(ids, mask, attention, take)
 
     def next_tokens(self, ids: Tensor, mask: Tensor, adapter: str | None = None) -> Tensor:
         """The likeliest next token after every token by every layer's state: ids [B, L, T], under causal attention.
@@ -393,16 +471,14 @@ class Backbone:
         end (nostalgebraist's "logit lens", 2020). Raises `InputError` if this model has no such end.
         """
         head, norm = self.word_head()
-        with self.lock, torch.inference_mode():
-            self._prove("causal")
-            self._activate(adapter)
 
-            def guess(layer: int, states: Tensor) -> Tensor:
-                normed = states if layer == self.layers else norm(states)
-                # Row by row: the scores of a vocabulary of 150,000 tokens are large.
-                return torch.stack([row.to(head.dtype).matmul(head.T).argmax(-1) for row in normed])
+        def guess(layer: int, states: Tensor) -> Tensor:
+            normed = states if layer == self.layers else norm(states)
+            # Row by row: the scores of a vocabulary of 150,000 tokens are large.
+            return torch.stack([row.to(head.dtype).matmul(head.T).argmax(-1) for row in normed])
 
-            return torch.stack(self.reader.each_layer(ids, mask, "causal", guess), dim=1)
+        with torch.inference_mode():
+            return torch.stack(self.each_layer(ids, mask, "causal", guess, adapter), dim=1)
 
     def word_head(self) -> tuple[Tensor, nn.Module]:
         """Word embeddings [V, d] and final norm of a language model whose two ends share their embeddings.
@@ -417,27 +493,12 @@ class Backbone:
             )
         return self.model.get_input_embeddings().weight, norm
 
-    # -- proof
-
-    def _prove(self, attention: Attention) -> None:
-        """Run the attention proof once per mode: a library may ignore the request without an error.
-
-        Causal: changing the last token leaves the first token's state as it was. Bidirectional: it changes it.
-        """
-        if attention in self._proved:
-            return
-        ids = torch.tensor(self.tokenize(["one two three four"])[:1], device=self.device)
-        ids, mask = ids.repeat(2, 1), torch.ones(2, ids.shape[1], dtype=torch.long, device=self.device)
-        ids[1, -1] = (ids[1, -1] + 1) % self.config.vocab_size
-        with torch.inference_mode():
-            first = self.reader.states(ids, mask, attention, "tokens")[0][:, 0].float()
-        moved = not torch.equal(first[0], first[1])
-        if moved == (attention == "causal") and ids.shape[1] > 1:
-            raise InputError(
-                f"the backbone '{self.name}' ({self.config.model_type}) does not obey {attention} attention here, "
-                "so designs that need it cannot be used with it"
-            )
-        self._proved.add(attention)
+    def _verify(self, attention: Attention, exact: bool = False) -> None:
+        """Check once that this attention is what comes out; see `attention_check`."""
+        if (attention, exact) not in self._verified:
+            ids = torch.tensor(self.tokenize(["one two three four"])[0], device=self.device)
+            verify_attention(self.reader, ids, attention, self.name)
+            self._verified.add((attention, exact))
 
     # -- adapters
 
@@ -574,7 +635,7 @@ class Backbone:
             name: tensor_bytes([p for n, p in self.model.named_parameters() if f".{key}." in n])
             for name, key in self._adapters.items()
         }
-        total = tensor_bytes([*self.model.parameters(), *self.model.buffers()])
+        total = tensor_bytes([*self.model.parameters(), *self.model.buffers()]) + self._full.bytes
         return Memory(total - sum(adapters.values()), adapters)
 
 

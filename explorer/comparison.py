@@ -47,11 +47,13 @@ class Comparison:
     query: str
     k: int
     results: Mapping[str, list[Hit]]
+    notes: Mapping[str, list[str]] = field(default_factory=dict)
+    """Of variants that run otherwise than asked, such as in another precision: sentences."""
     left_out: frozenset[str] = frozenset()
     """Ids of the documents that are the query itself, which no ranking has."""
 
     @property
-    def notes(self) -> dict[str, str]:
+    def why_nothing(self) -> dict[str, str]:
         """Variant -> why it found nothing, for those that did not."""
         return {name: self._why_empty() for name, ranking in self.results.items() if not ranking}
 
@@ -110,6 +112,11 @@ class Comparison:
                 for name, ranking in self.results.items()
             },
             "agreement": {"k": self.k, "pairs": self.agreement.pairs()},
+            "notes": {
+                name: [*self.notes.get(name, ()), *([self.why_nothing[name]] if name in self.why_nothing else [])]
+                for name in self.results
+                if self.notes.get(name) or name in self.why_nothing
+            },
             **({"left_out": sorted(self.left_out)} if self.left_out else {}),
         }
 
@@ -322,7 +329,7 @@ class Comparer:
         names = self.names(variants, k)
         left_out = self.itself(corpus, {query_id(corpus, query): query}, same_text)
         results = {name: self.rank(name, corpus, [query], k, kind, progress, cancel, left_out)[0] for name in names}
-        return Comparison(corpus, query, k, results, left_out[0])
+        return Comparison(corpus, query, k, results, self.shelf.notes(names), left_out[0])
 
     def compare_many(
         self,

@@ -16,18 +16,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
 
-from .backbone import Backbone, dtype_name, fingerprint, tensor_bytes
-from .designs import Design, design
+from .backbone import Backbone, fingerprint, tensor_bytes
+from .designs import Design, States, design
 from .errors import Cancelled, InputError
 from .instructions import check_template
 from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
+from .precision import Precision, check_precision
 from .record import read_record
 from .store import Cancel, Progress, content_hash, whole_folder
+from .token_selection import Tokens, counted_tokens
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class TextSettings:
     """Put before every query, e.g. "Instruct: …\\nQuery: "."""
     document_prompt: str = ""
     """Put before every document."""
+    tokens: Tokens = "all"
+    """Which tokens a mean is taken over, of the last layer or of every layer; see `token_selection`."""
     instruction_template: str = ""
     """How an instruction becomes the query prompt, with {instruction} where it goes: of a variant that was trained with
     instructions, which evaluation gives the task's. Empty: see evaluation/prompts.py."""
@@ -60,6 +64,8 @@ class TextSettings:
         if not all(isinstance(p, str) for p in (self.query_prompt, self.document_prompt, self.instruction_template)):
             raise InputError("a prompt must be a text")
         check_template(self.instruction_template)
+        if self.tokens not in get_args(Tokens):
+            raise InputError(f"tokens '{self.tokens}' is none of: {', '.join(get_args(Tokens))}")
 
     def prompt(self, kind: Kind) -> str:
         """The prompt of that kind of text."""
@@ -72,6 +78,11 @@ class Encoder(Protocol):
     name: str
     dimension: int
     fingerprint: str
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it runs here, a sentence each."""
+        ...
 
     def key(self, kind: Kind) -> str:
         """Names everything that decides the vectors except the texts: the key of an embedding cache."""
@@ -99,7 +110,9 @@ class PooledEncoder:
         pooler: Pooler,
         texts: TextSettings,
         adapter: str | None = None,
+        precision: Precision | None = None,
     ) -> None:
+        """`precision`: how it runs if that is not to be found by a comparison."""
         self.name = name
         self.backbone = backbone
         self.design = design
@@ -112,10 +125,13 @@ class PooledEncoder:
         # On a CPU larger batches only overflow its caches: measured by tests/benchmarks/bench_encode.py.
         self.token_budget = 2048 if backbone.device.type == "cpu" else 32768
         self._closed = False
+        self._precision = precision
+        for kind in get_args(Kind):
+            check_room(backbone, self.texts, kind)
 
     def _identity(self, pooler: Pooler) -> list[str]:
         """Everything that makes this encoder another than others: weights, design, sizes."""
-        parts = [self.backbone.fingerprint, self.design.pooling, self.design.attention]
+        parts = [self.backbone.fingerprint, self.design.pooling, self.design.attention, *self.backbone.conventions]
         if isinstance(pooler, CrossAttentionPooler):
             parts += [json.dumps(asdict(pooler.config)), fingerprint(pooler.state_dict())]
         if self.adapter:
@@ -178,12 +194,38 @@ class PooledEncoder:
         """Take the adapter off the backbone. A computation that is still going on ends with `InputError`."""
         if self.adapter and not self._closed:
             self.backbone.remove_adapter(self.adapter)
+        if not self._closed and self._precision is not None and self._precision.used == "float32":
+            self.backbone.float32_users -= 1
+            if not self.backbone.float32_users:
+                self.backbone.drop_full_precision()
         self._closed = True
 
     def key(self, kind: Kind) -> str:
-        return content_hash(
-            (self.fingerprint, self.texts.prompt(kind), str(self.texts.max_length), dtype_name(self.backbone.dtype))
-        )
+        tokens = [] if self.texts.tokens == "all" else [self.texts.tokens]
+        length = str(self.texts.max_length)
+        return content_hash((self.fingerprint, self.texts.prompt(kind), length, self.precision.used, *tokens))
+
+    @property
+    def precision(self) -> Precision:
+        """In which precision this variant runs: half precision where its vectors are those of float32.
+
+        Found on first use by a comparison on a few texts. Raises `InputError` if float32 fails too.
+        """
+        with self.backbone.lock:
+            if self._precision is None:
+                self._precision = check_precision(self)
+                if self._precision.sentence:
+                    log.warning("%s: %s", self.name, self._precision.sentence)
+                if self._precision.used == "float32":
+                    self.backbone.float32_users += 1
+                if not self.backbone.float32_users:
+                    self.backbone.drop_full_precision()
+            return self._precision
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it runs here, a sentence each: kernel and precision. Often nothing."""
+        return [*self.backbone.notes, *filter(None, [self.precision.sentence])]
 
     @property
     def own_bytes(self) -> int:
@@ -191,14 +233,58 @@ class PooledEncoder:
         adapter = self.backbone.memory().adapters.get(self.adapter, 0) if self.adapter else 0
         return adapter + tensor_bytes(list(self.pooler.parameters()))
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """ids, mask [B, T] -> unit embeddings float32 [B, d]."""
+    def states(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        prompts: torch.Tensor | None = None,
+        *,
+        read: States | None = None,
+        exact: bool | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the pooler reads of ids, mask [B, T]: states [B, n, d] and their mask [B, n].
+
+        `prompts` [B]: tokens of each row's prompt, see `prompt_lengths`. `read`: something else than the design reads.
+        """
         if self._closed:
             raise InputError(f"'{self.name}' was unloaded; load it again")
-        states, state_mask = self.backbone.states(
-            ids, mask, attention=self.design.attention, read=self.design.states, adapter=self.adapter
+        read = read or self.design.states
+        means = read == "layer-means" or (read == "tokens" and self.design.pooling == "mean")
+        special = self.backbone.special_tokens
+        return self.backbone.states(
+            ids,
+            mask,
+            attention=self.design.attention,
+            read=read,
+            adapter=self.adapter,
+            counted=counted_tokens(ids, mask, self.texts.tokens, special, prompts) if means else None,
+            exact=self.precision.used == "float32" if exact is None else exact,
         )
-        return self.pooler(states, state_mask)
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        prompts: torch.Tensor | None = None,
+        exact: bool | None = None,
+    ) -> torch.Tensor:
+        """ids, mask [B, T] -> unit embeddings float32 [B, d]; see `states`."""
+        return self.pooler(*self.states(ids, mask, prompts, exact=exact))
+
+    def prompt_lengths(self, texts: Sequence[str], kind: Kind) -> list[int] | None:
+        """Tokens of the prompt in each of the texts (prompt included), where they are left out of means; else None."""
+        if self.texts.tokens != "text" or not self.texts.prompt(kind):
+            return None
+        return self.backbone.prompt_lengths(texts, self.texts.prompt(kind), self.texts.max_length)
+
+    def embed(self, texts: Sequence[str], exact: bool, kind: Kind = "document") -> torch.Tensor:
+        """Unit vectors float32 [n, d] of a few texts in one batch; `exact`: in float32."""
+        whole = [self.texts.prompt(kind) + text for text in texts]
+        with torch.inference_mode():
+            ids, mask = self.backbone.pad(self.backbone.tokenize(whole, self.texts.max_length))
+            lengths = self.prompt_lengths(whole, kind)
+            prompts = None if lengths is None else torch.tensor(lengths, device=ids.device)
+            return self.forward(ids, mask, prompts, exact).float().cpu()
 
     def encode(
         self,
@@ -219,7 +305,9 @@ class PooledEncoder:
         done = 0
         for start in range(0, len(order), WINDOW):
             window = order[start : start + WINDOW]
-            ids = self.backbone.tokenize([prompt + texts[i] for i in window], self.texts.max_length)
+            whole = [prompt + texts[i] for i in window]
+            ids = self.backbone.tokenize(whole, self.texts.max_length)
+            lengths = self.prompt_lengths(whole, kind)
             by_length = sorted(range(len(window)), key=lambda i: -len(ids[i]))
             at = 0
             while at < len(by_length):
@@ -227,7 +315,7 @@ class PooledEncoder:
                     raise Cancelled(f"stopped after {done} of {len(texts)} texts")
                 batch = pack(by_length, at, ids, budget)
                 try:
-                    vectors = self._encode_batch([ids[i] for i in batch])
+                    vectors = self._encode_batch([ids[i] for i in batch], lengths and [lengths[i] for i in batch])
                 except (torch.OutOfMemoryError, RuntimeError) as error:
                     budget = self._smaller_budget(error, len(batch), len(batch) * len(ids[batch[0]]))
                     continue
@@ -239,9 +327,10 @@ class PooledEncoder:
                 time.sleep(0)  # let a waiting request take the backbone's lock between two batches
         return out
 
-    def _encode_batch(self, ids: list[list[int]]) -> np.ndarray:
+    def _encode_batch(self, ids: list[list[int]], lengths: list[int] | None) -> np.ndarray:
         with torch.inference_mode():
-            return self.forward(*self.backbone.pad(ids)).cpu().numpy()
+            prompts = None if lengths is None else torch.tensor(lengths, device=self.backbone.device)
+            return self.forward(*self.backbone.pad(ids), prompts).cpu().numpy()
 
     def _smaller_budget(self, error: RuntimeError, rows: int, tokens: int) -> int:
         """Half the tokens of the batch that ran out of memory; any other error goes on its way."""
@@ -266,6 +355,17 @@ def pack(order: Sequence[int], at: int, ids: Sequence[Sequence[int]], budget: in
     """The next batch of `order` from position `at`: rows x longest row stays within `budget`, at least one row."""
     longest = max(1, len(ids[order[at]]))  # sorted: the first is the longest
     return list(order[at : at + max(1, budget // longest)])
+
+
+def check_room(backbone: Backbone, texts: TextSettings, kind: Kind) -> None:
+    """Raises `InputError` for a prompt that leaves no room for a text: all texts would have one vector."""
+    if texts.prompt(kind):
+        used = len(backbone.tokenize([texts.prompt(kind)], backbone.max_length)[0])
+        if used >= texts.max_length:
+            raise InputError(
+                f"the {kind} prompt takes {used} of {texts.max_length} tokens and leaves no room for a text; "
+                "shorten it or raise the length"
+            )
 
 
 def default_texts(backbone: Backbone) -> TextSettings:
@@ -314,6 +414,7 @@ class SentenceTransformerEncoder:
                 where, device=str(pick_device(device)), trust_remote_code=trust_remote_code
             )
         self.name = name
+        self.notes: list[str] = []
         self.dimension = int(self.model.get_embedding_dimension() or 0)
         self.fingerprint = fingerprint(self.model.state_dict())
 

@@ -9,8 +9,9 @@ An exported variant carries this file: it needs torch and transformers alone. No
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import nullcontext
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,18 +35,33 @@ class StateReader:
         self.model, self.dtype, self.autocast = model, dtype, autocast
         self.config = model.config.get_text_config()
         self.layers: int = self.config.num_hidden_layers
-        self.decoder = any(getattr(m, "is_causal", None) is True for m in model.modules())
         self.blocks = find_blocks(model, self.layers)
+        accepted = inspect.signature(model.forward).parameters
+        self.takes_positions, self.takes_cache = "position_ids" in accepted, "use_cache" in accepted
+        self.position_offset = position_offset(model)
+        told = any(getattr(module, "is_causal", None) is True for module in model.modules())
+        self.decoder = told or self._is_causal_by_itself()
+        self.natural: Attention = "causal" if self.decoder else "bidirectional"
+        """The attention that the model was pretrained with."""
 
-    def states(self, ids: Tensor, mask: Tensor, attention: Attention, read: States) -> tuple[Tensor, Tensor]:
+    def states(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        attention: Attention,
+        read: States,
+        counted: Tensor | None = None,
+        unit: bool = False,
+    ) -> tuple[Tensor, Tensor]:
         """States [B, n, d] and their mask [B, n] of ids, mask [B, T]; n = T tokens or L layers (numbered 1..L).
 
         The last layer's state is the one after the model's final norm where it has one (decoders), earlier layers' are
-        raw, as in the paper.
+        raw, as in the paper. `counted` [B, T]: the tokens that a mean is taken over, or their weights in it; all real
+        ones alike if it is None. `unit`: token states are brought to length one before the mean of a layer.
         """
         if read == "tokens":
-            return self._forward(ids, mask, attention), mask
-        pool = _pool_eos(mask) if read == "layer-eos" else _pool_mean(mask)
+            return self._forward(ids, mask, attention), mask if counted is None else counted
+        pool = _pool_eos(mask) if read == "layer-eos" else _pool_mean(mask if counted is None else counted, unit)
         states = torch.stack(self.each_layer(ids, mask, attention, lambda _, hidden: pool(hidden)), dim=1)  # [B, L, d]
         return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
 
@@ -69,44 +85,102 @@ class StateReader:
                 handle.remove()
         return [collected[i] for i in range(1, self.layers + 1)]
 
+    def positions(self, mask: Tensor) -> Tensor:
+        """Position of each token [B, T], counted over real tokens from where the model begins to count.
+
+        Padding stands where the model puts it: on the first position, or before it in a RoBERTa-like model.
+        """
+        count = mask.cumsum(-1) * mask
+        return count + self.position_offset - 1 if self.position_offset else (count - 1).clamp(min=0)
+
+    def own_forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Last hidden state [B, T, d] of the model as it is called by others: ids and a 2-D mask, nothing else."""
+        return self._run(input_ids=ids, attention_mask=mask)
+
     def _forward(self, ids: Tensor, mask: Tensor, attention: Attention) -> Tensor:
-        """Last hidden state [B, T, d] with the attention asked for."""
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)  # without them GPT-2 and BERT change with left padding
-        arguments: dict[str, Any] = {"input_ids": ids, "position_ids": positions}
-        if self.decoder:
-            # Works by writing config.is_causal for the time of the call, hence not thread-safe.
-            arguments |= {"attention_mask": mask, "use_cache": False, "is_causal": attention == "causal"}
-        else:
+        """Last hidden state [B, T, d] with the attention asked for.
+
+        The attention of the model's pretraining is left to the model; the other one is asked of it.
+        """
+        arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+        if self.takes_positions:  # without them GPT-2 and BERT change with left padding
+            arguments["position_ids"] = self.positions(mask)
+        if attention == self.natural:
+            return self._run(**arguments)
+        if not self.decoder:
             # An encoder told is_causal=True is silently wrong; an explicit 4-D mask is right on sdpa and eager.
-            arguments["attention_mask"] = self._encoder_mask(ids, mask, attention)
-        with torch.autocast(ids.device.type, self.dtype) if self.autocast else nullcontext():
+            return self._run(**arguments | {"attention_mask": self._causal_mask(ids, mask)})
+        # Works by writing config.is_causal for the time of the call, hence not thread-safe.
+        with self._same_reach():
+            return self._run(**arguments, is_causal=False)
+
+    def _run(self, **arguments: Any) -> Tensor:
+        if self.takes_cache:
+            arguments["use_cache"] = False
+        device = arguments["input_ids"].device.type
+        with torch.autocast(device, self.dtype) if self.autocast else nullcontext():
             return self.model(**arguments).last_hidden_state
 
-    def _encoder_mask(self, ids: Tensor, mask: Tensor, attention: Attention) -> Any:
+    @contextmanager
+    def _same_reach(self) -> Iterator[None]:
+        """A decoder's window reaches as far to the right as it reaches to the left.
+
+        A causal window of w tokens ends at the token itself: it reaches w - 1 back. The library's bidirectional masks
+        count w tokens to each side, one further than any distance that the model saw in pretraining.
+        """
+        window = getattr(self.config, "sliding_window", None)
+        if not window:
+            yield
+            return
+        self.config.sliding_window = window - 1
+        try:
+            yield
+        finally:
+            self.config.sliding_window = window
+
+    def _causal_mask(self, ids: Tensor, mask: Tensor) -> Any:
+        """The causal mask of an encoder, 4-D; one for each kind of layer where they differ."""
         from transformers import masking_utils as masks
 
-        causal = attention == "causal"
         config = copy.copy(self.config)
-        config.is_causal = causal
-        like = torch.empty((*ids.shape, 1), dtype=self.dtype, device=ids.device)
+        config.is_causal = True
         common: dict[str, Any] = {
             "config": config,
-            "inputs_embeds": like,
+            "inputs_embeds": torch.empty((*ids.shape, 1), dtype=self.dtype, device=ids.device),
             "attention_mask": mask,
             "past_key_values": None,
+            "allow_is_causal_skip": False,
         }
-        never_skip: dict[str, Any] = {"allow_is_causal_skip" if causal else "allow_is_bidirectional_skip": False}
-        full = masks.create_causal_mask if causal else masks.create_bidirectional_mask
-        kinds = set(getattr(self.config, "layer_types", None) or ())
-        if "sliding_attention" not in kinds:
-            return full(**common, **never_skip)
-        sliding = masks.create_sliding_window_causal_mask if causal else masks.create_bidirectional_sliding_window_mask
-        if causal:
-            config.sliding_window += 1  # exclusive in causal masks, inclusive in bidirectional ones: keep the reach
-        return {
-            "full_attention": full(**common, **never_skip),
-            "sliding_attention": sliding(**common, **never_skip),
-        }
+        full = masks.create_causal_mask(**common)
+        if "sliding_attention" not in set(getattr(self.config, "layer_types", None) or ()):
+            return full
+        if not getattr(self.config, "use_bidirectional_attention", False):
+            # ModernBERT's window counts the tokens on each side, a causal one the token itself as well: same reach.
+            # Gemma's embedding models count as causal ones do: |distance| < window.
+            config.sliding_window += 1
+        return {"full_attention": full, "sliding_attention": masks.create_sliding_window_causal_mask(**common)}
+
+    def _is_causal_by_itself(self) -> bool:
+        """Whether a change of the last token leaves the first one's state as it was (BLOOM's modules do not tell)."""
+        device = self.model.get_input_embeddings().weight.device
+        ids = torch.tensor([[5, 6, 7], [5, 6, 8]], device=device)
+        training = self.model.training
+        self.model.eval()
+        with torch.inference_mode():
+            first = self._run(input_ids=ids, attention_mask=torch.ones_like(ids))[:, 0]
+        self.model.train(training)
+        return torch.equal(first[0], first[1])
+
+
+def position_offset(model: nn.Module) -> int:
+    """The position of the first token: 0, and padding index + 1 in RoBERTa and its relatives (MPNet, XLM-R, CamemBERT).
+
+    These keep a row of their table of positions for padding, by which they are known.
+    """
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx + 1
+    return 0
 
 
 def _pool_eos(mask: Tensor):
@@ -114,10 +188,16 @@ def _pool_eos(mask: Tensor):
     return lambda hidden: hidden[rows, end].float()
 
 
-def _pool_mean(mask: Tensor):
+def _pool_mean(mask: Tensor, unit: bool = False):
     weights = mask / mask.sum(1, keepdim=True)
-    padded = ~mask.bool()[..., None]
-    return lambda hidden: torch.einsum("bt,btd->bd", weights, hidden.float().masked_fill(padded, 0.0))
+    left_out = ~mask.bool()[..., None]
+
+    def pool(hidden: Tensor) -> Tensor:
+        hidden = hidden.float().masked_fill(left_out, 0.0)
+        hidden = nn.functional.normalize(hidden, dim=-1) if unit else hidden
+        return torch.einsum("bt,btd->bd", weights, hidden)
+
+    return pool
 
 
 def find_blocks(model: nn.Module, layers: int) -> list[nn.Module]:

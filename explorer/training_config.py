@@ -18,6 +18,7 @@ from .options import add_options, check_types, command_line, given_fields, witho
 from .record import DTYPES
 
 Schedule = Literal["linear", "cosine", "constant"]
+Tokens = Literal["all", "without-first", "text"]
 PoolerInit = Literal["near-mean", "near-last", "random"]
 ReportTo = Literal["none", "tensorboard", "trackio"]
 
@@ -70,6 +71,9 @@ class TrainingConfig:
     """Put before every query, in training and afterwards."""
     document_prompt: str = ""
     """Put before every positive and negative, in training and afterwards."""
+    tokens: Tokens = "all"
+    """Which tokens a mean is taken over, of the last layer or of every layer: all (the paper), without-first (neither
+    the first token, an attention sink in causal language models, nor special tokens) or text (nor the prompt)."""
     lora_rank: int = 16
     """Rank of the LoRA matrices on all linear layers (paper: 16)."""
     lora_alpha: int = 32

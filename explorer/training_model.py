@@ -25,6 +25,7 @@ from .designs import Design
 from .encoder import TextSettings, pack
 from .errors import InputError
 from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
+from .token_selection import Tokens, counted_tokens
 from .training_config import TrainingConfig
 from .training_data import Pair
 
@@ -38,21 +39,25 @@ CPU_TOKENS = 2048
 class TrainableEncoder(Module):
     """{"input_ids", "attention_mask"} [B, T] -> the same and "sentence_embedding" [B, d], unit length."""
 
-    def __init__(self, backbone: Backbone, design: Design, pooler: Pooler) -> None:
+    def __init__(self, backbone: Backbone, design: Design, pooler: Pooler, tokens: Tokens = "all") -> None:
+        """`tokens`: which a mean is taken over; with "text" the features hold "prompt_length" [B]."""
         super().__init__()
-        self.backbone, self.design = backbone, design
+        self.backbone, self.design, self.tokens = backbone, design, tokens
+        self.means = design.pooling == "mean" or design.states == "layer-means"
+        self.special = backbone.special_tokens
         self.model, self.pooler = backbone.model, pooler
         half = backbone.dtype != torch.float32 and backbone.device.type != "cpu"
         self._autocast = (backbone.device.type, backbone.dtype) if half else None
 
     def forward(self, features: dict[str, Tensor | Any], **_: Any) -> dict[str, Tensor | Any]:
         ids, mask = features["input_ids"], features["attention_mask"]
-        return {**features, "sentence_embedding": self._embed(ids, mask)}
+        counted = counted_tokens(ids, mask, self.tokens, self.special, features.get("prompt_length"))
+        return {**features, "sentence_embedding": self._embed(ids, mask, counted)}
 
-    def _embed(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _embed(self, ids: Tensor, mask: Tensor, counted: Tensor) -> Tensor:
         """On a CPU in batches of texts of like length: the same vectors, less padding computed."""
         if self.backbone.device.type != "cpu":
-            return self._embed_at_once(ids, mask)
+            return self._embed_at_once(ids, mask, counted)
         lengths = mask.sum(1)
         order = lengths.argsort(descending=True, stable=True).tolist()
         rows_of = [range(int(n)) for n in lengths]
@@ -60,14 +65,15 @@ class TrainableEncoder(Module):
         while at < len(order):
             rows = pack(order, at, rows_of, CPU_TOKENS)
             longest = len(rows_of[rows[0]])
-            parts.append(self._embed_at_once(ids[rows, :longest], mask[rows, :longest]))
+            parts.append(self._embed_at_once(*(t[rows, :longest] for t in (ids, mask, counted))))
             at += len(rows)
         back = torch.tensor(order).argsort()
         return torch.cat(parts)[back]
 
-    def _embed_at_once(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _embed_at_once(self, ids: Tensor, mask: Tensor, counted: Tensor) -> Tensor:
         with torch.autocast(*self._autocast) if self._autocast else nullcontext():
-            states, state_mask = self.backbone.states(ids, mask, **_reading(self.design))
+            means = counted if self.means else None
+            states, state_mask = self.backbone.states(ids, mask, **_reading(self.design), counted=means)
             return self.pooler(states, state_mask)
 
     def trained(self) -> dict[str, nn.Parameter]:
@@ -96,7 +102,7 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     if isinstance(pooler, CrossAttentionPooler) and config.pooler_init != "random":
         last = config.pooler_init == "near-last" and pooler.config.layers > 0
         pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
-    module = TrainableEncoder(backbone, config.chosen, pooler.to(backbone.device, torch.float32))
+    module = TrainableEncoder(backbone, config.chosen, pooler.to(backbone.device, torch.float32), config.tokens)
     if config.gradient_checkpointing:
         backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
     with torch.no_grad():  # proves the attention before anything long begins
@@ -171,8 +177,12 @@ class Collator:
         batch: dict[str, Tensor] = {}
         for name, texts in columns.items():
             prompt = self.texts.prompt("query" if name == "query" else "document")
-            ids = self.backbone.tokenize([prompt + text for text in texts], self.texts.max_length)
+            whole = [prompt + text for text in texts]
+            ids = self.backbone.tokenize(whole, self.texts.max_length)
             batch[f"{name}_input_ids"], batch[f"{name}_attention_mask"] = self.backbone.pad(ids)
+            if self.texts.tokens == "text":
+                lengths = self.backbone.prompt_lengths(whole, prompt, self.texts.max_length)
+                batch[f"{name}_prompt_length"] = torch.tensor(lengths, device=self.backbone.device)
         if self.guide is not None:
             label = np.stack([self.guide.vectors(texts, name == "query") for name, texts in columns.items()], axis=1)
             batch["label"] = torch.from_numpy(label).to(self.backbone.device)

@@ -129,10 +129,10 @@ def layer_weights(module: TrainableEncoder, encoder: PooledEncoder, pairs: Seque
         return None
     texts = [encoder.texts.document_prompt + pair.positive for pair in pairs[:LAYER_SAMPLE]]
     ids, mask = module.backbone.pad(module.backbone.tokenize(texts, encoder.texts.max_length))
+    lengths = encoder.prompt_lengths(texts, "document")
     with torch.inference_mode():
-        states, state_mask = module.backbone.states(
-            ids, mask, attention=module.design.attention, read=module.design.states, adapter=encoder.adapter
-        )
+        prompts = None if lengths is None else torch.tensor(lengths, device=ids.device)
+        states, state_mask = encoder.states(ids, mask, prompts, exact=False)
         _, weights = pooler(states, state_mask, return_weights=True)  # [B, heads, N, L]
     return [round(w, 5) for w in weights.mean((0, 1, 2)).tolist()]
 

@@ -27,12 +27,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as hf_logging
 
-from .backbone import Backbone, dtype_name, pick_device, pick_dtype
+from .backbone import Backbone, dtype_name, pick_device
 from .checkpointing import WholeCheckpoints
 from .embeddings import read_vectors
 from .encoder import Encoder, PooledEncoder, TextSettings, is_out_of_memory
 from .errors import InputError
 from .evaluation.scored_pairs import read_scored_pairs
+from .precision import Precision
 from .store import cache_dir, content_hash, whole_file
 from .training import ASKED, Result, Stop, check_disk, checkpoints, commit
 from .training_config import TrainingConfig
@@ -76,7 +77,7 @@ class Run:
         self.config = config = replace(config, batch_size=self._batch_size())
         self.backbone = load_backbone(config)
         self.module = build(config, self.backbone)
-        self.texts = TextSettings(config.max_length, config.query_prompt, config.document_prompt)
+        self.texts = TextSettings(config.max_length, config.query_prompt, config.document_prompt, config.tokens)
         self.texts = replace(self.texts, max_length=min(config.max_length, self.backbone.max_length))
         self.plan = plan_batches(self.data, config.batch_size, config.max_steps, config.seed)
         self.parameters = sum(p.numel() for p in self.module.trained().values())
@@ -140,7 +141,9 @@ class Run:
         pooler = self.module.pooler
         if self.backbone.weights_dtype != torch.float32:
             pooler = copy.deepcopy(pooler)
-        return PooledEncoder("training", self.backbone, self.config.chosen, pooler, self.texts, ADAPTER)
+        dtype = dtype_name(self.backbone.dtype)
+        trained_in = Precision(dtype, dtype)  # the finished variant is compared with float32 when it is loaded
+        return PooledEncoder("training", self.backbone, self.config.chosen, pooler, self.texts, ADAPTER, trained_in)
 
     def refresh_encoder(self) -> PooledEncoder:
         """The encoder with the weights of now, ready to encode."""
@@ -242,7 +245,7 @@ def load_backbone(config: TrainingConfig) -> Backbone:
     dtype = config.dtype
     if dtype == "auto":
         # float16 has no range for gradients without a scaler, which Apple's devices lack.
-        dtype = "float32" if device.type == "mps" else dtype_name(pick_dtype("auto", device))
+        dtype = "float32" if device.type == "mps" else "auto"
     if dtype == "float16" and device.type != "cuda":
         raise InputError(f"training in float16 needs a CUDA device, not {device.type}; use bfloat16 or float32")
     return Backbone.load(config.backbone, str(device), dtype)

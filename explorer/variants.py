@@ -298,6 +298,12 @@ class Shelf:
         with self._lock:
             return list(self._loaded)
 
+    def notes(self, names: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """What a user should know of how loaded variants run here: name -> sentences. Those without are left out."""
+        with self._lock:
+            loaded = {name: encoder for name, encoder in self._loaded.items() if names is None or name in names}
+        return {name: list(encoder.notes) for name, encoder in loaded.items() if encoder.notes}
+
     def place(self) -> tuple[str, str]:
         """Device and dtype of what is loaded, or what was asked for."""
         with self._lock:

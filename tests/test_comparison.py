@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from explorer.comparison import MAX_K, QUALITY_DEPTH, Comparer, Comparison, ManyQueries
+from explorer.comparison import MAX_K, NO_WORD, QUALITY_DEPTH, Comparer, Comparison, ManyQueries
 from explorer.corpora import Corpus, Document
 from explorer.designs import design
 from explorer.encoder import PooledEncoder
@@ -25,7 +25,7 @@ TEXTS = [f"{a} {b} {c}" for a in WORDS[:3] for b in WORDS[3:6] for c in WORDS[6:
 class WordEncoder:
     """Counts words, each weighted by the encoder's own taste: different encoders rank differently."""
 
-    dimension, fingerprint = len(WORDS), "words"
+    dimension, fingerprint, notes = len(WORDS), "words", ()
 
     def __init__(self, name: str, seed: int) -> None:
         self.name, self.asked = name, 0
@@ -59,6 +59,9 @@ class FakeShelf:
 
     def load(self, name):
         return self.encoders[self.find(name).name]
+
+    def notes(self, names=None):
+        return {}
 
 
 @pytest.fixture
@@ -168,7 +171,7 @@ def test_disagreements_are_sorted():
 
 def test_the_json_document(comparer, corpus):
     document = json.loads(json.dumps(comparer.compare(corpus, "red fox", ["a", "bm25"], k=2).to_json()))
-    assert set(document) == {"query", "corpus", "results", "agreement"}
+    assert set(document) == {"query", "corpus", "results", "agreement", "notes"}
     assert (document["query"], document["corpus"]) == ("red fox", "animals")
     assert set(document["results"]) == {"words/a", "bm25"}
     for ranking in document["results"].values():
@@ -293,7 +296,8 @@ def test_bm25_that_matches_no_word_finds_nothing_and_says_so(comparer):
     corpus = twins({"q1": {"d0": 1}, "q2": {"d2": 1}}, {"q1": "zebra", "q2": "cat"})
     view = comparer.compare(corpus, "zebra", ["a", "bm25"])
     assert view.rankings["bm25"] == []
-    assert view.notes == {"bm25": "no word of the query occurs in these documents"}
+    assert view.why_nothing == {"bm25": NO_WORD} == {"bm25": "no word of the query occurs in these documents"}
+    assert view.to_json()["notes"] == {"bm25": [NO_WORD]}
     assert view.agreement.pairs()[0]["overlap"] == view.agreement.pairs()[0]["rbo"] == 0
     assert view.quality("q1")["bm25"].mean("nDCG") == 0
     many = comparer.compare_many(corpus, corpus.queries, ["a", "bm25"])
@@ -301,8 +305,8 @@ def test_bm25_that_matches_no_word_finds_nothing_and_says_so(comparer):
     assert many.found_nothing == {"bm25": ["q1"]}
     assert next(iter(many.disagreements)) == "q1"
     alone = twins({"d4": {"d0": 1}})
-    assert comparer.compare(alone, TWINS["d4"], ["bm25"]).notes["bm25"].endswith("occurs in other documents")
-    assert "leaves out" in comparer.compare(corpus, "the of", ["bm25"]).notes["bm25"]
+    assert comparer.compare(alone, TWINS["d4"], ["bm25"]).why_nothing["bm25"].endswith("occurs in other documents")
+    assert "leaves out" in comparer.compare(corpus, "the of", ["bm25"]).why_nothing["bm25"]
 
 
 # ---------------------------------------------------------------------------------------------------- the real thing

@@ -43,7 +43,7 @@ def test_the_zip_carries_its_settings():
         told = json.loads(archive.read("settings.json"))
     assert (told["corpus"], told["query"], told["k"]) == ("tiny", "what", 2)
     assert told["corpus_hash"] == CORPUS.content_hash
-    assert told["notes"] == {"bm25": "no word of the query occurs in these documents"}
+    assert told["found_nothing"] == {"bm25": "no word of the query occurs in these documents"}
 
 
 def test_csv_rows_repeat_the_settings_and_hold_no_formula():

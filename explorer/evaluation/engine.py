@@ -302,7 +302,7 @@ class _Run:
             revision=str(model.mteb_model_meta.revision),
             instruction=instruction,
             folder=self.store.folder(task, self.config.sample).relative_to(self.output).as_posix(),
-            notes=(*task.notes, *notes_on(model)),
+            notes=(*task.notes, *notes_on(model), *(f"{name}: {note}" for note in run_notes(model))),
             prompts=model.prompts(task.symmetric) if isinstance(model, VariantModel) else {},
         )
         self.store.save(task, model, row, result, examples)
@@ -349,6 +349,11 @@ def notes_on(model: VariantModel | LexicalModel) -> tuple[str, ...]:
         )
         return (said.format(model.nothing),) if model.nothing else ()
     return (f"{model.empty:,} of the texts are empty",) if model.empty else ()
+
+
+def run_notes(model: VariantModel | LexicalModel) -> list[str]:
+    """What a user should know of how the variant ran: kernel and precision."""
+    return model.encoder.notes if isinstance(model, VariantModel) else []
 
 
 def _defect(task: Task, error: Exception) -> str:

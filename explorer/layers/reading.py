@@ -177,9 +177,9 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
     backbone, design = encoder.backbone, encoder.design
     spelling = spell(backbone, text, encoder.texts.prompt(kind), encoder.texts.max_length)
     ids, mask = backbone.pad([spelling.ids])
-    states, state_mask = backbone.states(
-        ids, mask, attention=design.attention, read=design.states, adapter=encoder.adapter
-    )
+    whole = [encoder.texts.prompt(kind) + text]
+    lengths = encoder.prompt_lengths(whole, kind)
+    states, state_mask = encoder.states(ids, mask, None if lengths is None else torch.tensor(lengths))
     vector, a = encoder.pooler(states, state_mask, return_weights=True)
     fixed = "" if design.trainable_pooler else token_sentence(design, len(spelling.ids))
     own = Weights(a[0].float().cpu().numpy(), design.trainable_pooler, fixed)
@@ -195,7 +195,7 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
         through_summary(design, len(spelling.ids)) if multi else own,
         vector[0].float().cpu().numpy(),
         tuple(trace(encoder.pooler, states[0], len(spelling.ids), design.states, norm)),
-        tuple(note for note in (spelling.note, norm) if note),
+        tuple(note for note in (spelling.note, norm, *encoder.notes) if note),
         contributions, layer_matrix(encoder.pooler),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ an early stop) holds here too: the states are stored as the vectors of an encode
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from ..designs import States
 from ..embeddings import Embeddings
 from ..encoder import Kind, PooledEncoder
 from ..errors import InputError
+from ..precision import Precision
 from ..store import Cancel, Progress, content_hash
+from ..token_selection import Tokens, TokenWeights, counted_tokens
 
 LARGEST = 2 << 30
 """Bytes of states at most: they are held in memory."""
@@ -38,25 +41,54 @@ def summary(encoder: PooledEncoder) -> States:
 
 
 class StatesEncoder(PooledEncoder):
-    """A variant without its pooler: its "vector" is the states of all layers, laid end to end [L * d]."""
+    """A variant without its pooler: its "vector" is the states of all layers, laid end to end [L * d].
 
-    def __init__(self, encoder: PooledEncoder, read: States) -> None:
+    `tokens`: which tokens a layer's mean is taken over, those of the variant if it is None; `weights`: how they count.
+    """
+
+    def __init__(
+        self, encoder: PooledEncoder, read: States, tokens: Tokens | None = None, weights: TokenWeights = "uniform"
+    ) -> None:
         self.__dict__.update(encoder.__dict__)
         self.whole = encoder
-        self.read = read
+        self.read, self.weights = read, weights
+        self.texts = replace(encoder.texts, tokens=tokens or encoder.texts.tokens)
         self.layers, self.width = encoder.backbone.layers, encoder.backbone.width
         self.dimension = self.layers * self.width
 
     def key(self, kind: Kind) -> str:
-        return content_hash((self.whole.key(kind), "states", self.read))
+        own = self.texts.tokens, self.weights
+        differs = self.read == "layer-means" and own != (self.whole.texts.tokens, "uniform")
+        return content_hash((self.whole.key(kind), "states", self.read, *(own if differs else ())))
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        prompts: torch.Tensor | None = None,
+        exact: bool | None = None,
+    ) -> torch.Tensor:
+        counted = counted_tokens(ids, mask, self.texts.tokens, self.backbone.special_tokens, prompts)
+        if self.weights == "position":
+            counted = counted.cumsum(-1) * counted  # SGPT (Muennighoff 2022)
         if self.whole._closed:
             raise InputError(f"'{self.name}' was unloaded; load it again")
         states, _ = self.backbone.states(
-            ids, mask, attention=self.design.attention, read=self.read, adapter=self.adapter
+            ids,
+            mask,
+            attention=self.design.attention,
+            read=self.read,
+            adapter=self.adapter,
+            counted=counted,
+            exact=self.precision.used == "float32" if exact is None else exact,
+            unit=self.weights == "unit",
         )
         return states.flatten(1)
+
+    @property
+    def precision(self) -> Precision:
+        """That of the whole variant: the states are those that its vectors are made of."""
+        return self.whole.precision
 
     def close(self) -> None:
         """The encoder it was made of is closed by whoever made that."""

@@ -180,7 +180,9 @@ def _token_states(encoder, text: str, attention: str) -> np.ndarray:
 
     ids, mask = encoder.backbone.pad(encoder.backbone.tokenize([text]))
     with torch.inference_mode():
-        states, _ = encoder.backbone.states(ids, mask, attention=attention, read="tokens", adapter=encoder.adapter)
+        states, _ = encoder.backbone.states(
+            ids, mask, attention=attention, read="tokens", adapter=encoder.adapter, exact=True
+        )
     return states[0].float().cpu().numpy()
 
 

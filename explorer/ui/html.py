@@ -102,7 +102,8 @@ def columns(view: Comparison, pending: Mapping[str, Pending], options: ViewOptio
             {} if name == options.reference else shifts.get(name, {}),
             hidden,
             options,
-            view.notes.get(name, ""),
+            view.notes.get(name, ()),
+            view.why_nothing.get(name, ""),
         )
         if name in view.results
         else _pending(name, pending[name], options)
@@ -136,6 +137,7 @@ def _column(
     shifts: Mapping[str, int | None],
     hidden: set[str],
     options: ViewOptions,
+    notes: Sequence[str],
     why_empty: str,
 ) -> str:
     top = max((hit.score for hit in ranking), default=1.0) or 1.0
@@ -151,7 +153,8 @@ def _column(
         items = f'<li class="empty">{esc(said[:1].upper() + said[1:])}.</li>'
     elif not items:
         items = '<li class="empty">Same ranking as everywhere.</li>'
-    return f'<section class="column" style="--c:{colour}" aria-label="{esc(options.blind.get(name) or name)}">{_head(name, options)}<ol>{items}</ol></section>'
+    said = "".join(f'<p class="help">{esc(text)}</p>' for text in notes) if not options.blind else ""
+    return f'<section class="column" style="--c:{colour}" aria-label="{esc(options.blind.get(name) or name)}">{_head(name, options)}{said}<ol>{items}</ol></section>'
 
 
 def _hit(hit: Hit, corpus: Corpus, share: float, shifts: Mapping[str, int | None], grade: int | None, why: str) -> str:

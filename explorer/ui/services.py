@@ -177,8 +177,8 @@ class Services:
             waiting = [n for n, state in pending.items() if not state.failed]
             if (list(ready), pending) != shown:
                 shown = (list(ready), pending)
-                results = {n: ready[n] for n in names if n in ready}
-                yield Comparison(corpus, query, k, results, left_out[0]), pending
+                found = {n: ready[n] for n in names if n in ready}
+                yield Comparison(corpus, query, k, found, self.shelf.notes(list(found)), left_out[0]), pending
             if not waiting:
                 return
             wait([futures[name] for name in waiting], LOOK_EVERY, FIRST_COMPLETED)

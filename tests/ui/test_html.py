@@ -86,7 +86,7 @@ def test_an_empty_ranking_says_why():
 
 
 def test_why_nothing_was_found_and_what_was_left_out_is_said():
-    view = Comparison(CORPUS, "zebra", 2, {"bm25": []}, frozenset({"a"}))
+    view = Comparison(CORPUS, "zebra", 2, {"bm25": []}, left_out=frozenset({"a"}))
     markup = html.columns(view, {}, ViewOptions())
     assert "no word of the query occurs in other documents." in markup
     assert "it is the query itself: a." in markup
