@@ -200,10 +200,17 @@ def add_import(commands: Any) -> None:
     """`import`: the paper's release format."""
     parser = commands.add_parser("import", help="make a variant of the paper's release: LoRA adapter and attn_pool.pt")
     parser.add_argument("--adapter", required=True, metavar="DIR", help="the LoRA adapter's folder")
-    parser.add_argument("--pooler", metavar="FILE", help="the pooler's tensors; default: attn_pool.pt in that folder")
+    parser.add_argument(
+        "--pooler", metavar="FILE", help="the pooler's tensors; default: attn_pool.pt in that folder or beside it"
+    )
     parser.add_argument("--heads", type=int, default=32, help="attention heads of the pooler (not in its file)")
     parser.add_argument("--backbone", required=True, metavar="ID")
     parser.add_argument("--design", required=True)
+    parser.add_argument(
+        "--reads",
+        choices=("all-tokens", "last-token"),
+        help="what a last-layer pooler reads; default: as the release's code, which is the last token in Model 2",
+    )
     parser.add_argument("--max-length", type=int, default=512, help="tokens at which texts are cut")
     parser.add_argument(
         "--query-prompt",
@@ -226,7 +233,9 @@ def run_import(options: argparse.Namespace) -> dict[str, Any]:
         texts = replace(texts, query_prompt=options.query_prompt)
     pooler = Path(options.pooler) if options.pooler else None
     output, adapter = Path(options.output), Path(options.adapter)
-    record = import_release(adapter, options.backbone, options.design, output, pooler, options.heads, texts)
+    record = import_release(
+        adapter, options.backbone, options.design, output, pooler, options.heads, texts, options.reads
+    )
     return {"output": str(output), **record}
 
 

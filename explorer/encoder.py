@@ -132,6 +132,8 @@ class PooledEncoder:
     def _identity(self, pooler: Pooler) -> list[str]:
         """Everything that makes this encoder another than others: weights, design, sizes."""
         parts = [self.backbone.fingerprint, self.design.pooling, self.design.attention, *self.backbone.conventions]
+        if self.design.one_token:  # not named where all are read: vectors cached before there was a choice stay valid
+            parts.append(self.design.reads)
         if isinstance(pooler, CrossAttentionPooler):
             parts += [json.dumps(asdict(pooler.config)), fingerprint(pooler.state_dict())]
         if self.adapter:
@@ -154,7 +156,7 @@ class PooledEncoder:
     def load(cls, folder: Path, backbone: Backbone, name: str) -> PooledEncoder:
         """A saved variant onto a backbone that is loaded. Raises `InputError` when the two do not fit."""
         record = read_record(folder)
-        chosen = design(record["design"])
+        chosen = design(record["design"], record.get("reads"))
         texts = from_record(TextSettings, record.get("texts") or {}, name)
         config = from_record(PoolerConfig, record["pooler"], name) if record.get("pooler") else None
         pooler = build_pooler(chosen, backbone.width, backbone.layers, config)
@@ -177,6 +179,7 @@ class PooledEncoder:
 
         described = {
             "design": self.design.name,
+            **({"reads": self.design.reads} if self.design.one_token else {}),
             "backbone": self.backbone.name,
             "texts": asdict(self.texts),
             "pooler": asdict(self.pooler.config) if isinstance(self.pooler, CrossAttentionPooler) else None,

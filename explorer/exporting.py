@@ -82,7 +82,8 @@ def _save(encoder: Any, variant: Variant, folder: Path, weights: Weights) -> Non
     kind = PooledEncoderModule if weights == "merged" else _adapter_only()
     model = backbone.merged(encoder.adapter) if encoder.adapter and weights == "merged" else backbone.model
     where = variant.backbone if weights == "adapter" else ""
-    module = kind(model, backbone.tokenizer, encoder.design.name, encoder.pooler, texts.max_length, where)
+    design, pooler = encoder.design, encoder.pooler
+    module = kind(model, backbone.tokenizer, design.name, pooler, texts.max_length, where, design.reads)
     prompts = {"query": texts.query_prompt, "document": texts.document_prompt}
     made = SentenceTransformer(modules=[module], prompts=prompts, device="cpu")
     made.save(str(folder), create_model_card=False)

@@ -16,7 +16,7 @@ E [L, d] is the trained layer matrix of the multi-layer pooler; the last-layer p
 
 Where the paper's released code departs from its text, the text is followed: its Model 2 hands the pooler one token (a
 softmax over one element, so W_q gets no gradient), its poolers mask no padding, and its layer matrix has 32 rows
-whatever the backbone.
+whatever the backbone. A release of Model 2 is imported as it is, with one token: `Design.reads`.
 """
 
 from __future__ import annotations

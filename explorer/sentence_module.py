@@ -2,7 +2,7 @@
 
     SentenceTransformer(folder, trust_remote_code=True).encode(["a text"])      # needs nothing of this package
 
-pooled_encoder.json names design, pooler sizes, and the backbone where its weights are not beside it.
+pooled_encoder.json names design, what its pooler reads, its sizes, and the backbone where its weights are not beside.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from .designs import DESIGNS
-from .errors import InputError
+from .designs import Reads, design
 from .pooling import CrossAttentionPooler, PoolerConfig, build_pooler
 from .states import StateReader
 
@@ -30,17 +29,26 @@ class PooledEncoderModule(InputModule):
     """Texts -> {"sentence_embedding"} [B, d], unit length."""
 
     config_file_name = CONFIG
-    config_keys: list[str] = ["design", "pooler_sizes", "max_seq_length", "backbone"]  # noqa: RUF012
+    config_keys: list[str] = ["design", "reads", "pooler_sizes", "max_seq_length", "backbone"]  # noqa: RUF012
     save_in_root = True
     tokenizer: Any
 
-    def __init__(self, model: Any, tokenizer: Any, design: str, pooler: Any, max_seq_length: int, backbone: str = ""):
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        design_name: str,
+        pooler: Any,
+        max_seq_length: int,
+        backbone: str = "",
+        reads: Reads = "all-tokens",
+    ) -> None:
         """`backbone`: hub id of the weights if they are not kept beside; then the adapter is."""
         super().__init__()
-        if design not in DESIGNS:
-            raise InputError(f"unknown design '{design}'")
+        self.chosen = design(design_name, reads)
         self.model, self.pooler, self.tokenizer = model, pooler, tokenizer
-        self.design, self.max_seq_length, self.backbone = design, max_seq_length, backbone
+        self.design, self.reads = self.chosen.name, self.chosen.reads
+        self.max_seq_length, self.backbone = max_seq_length, backbone
         self.pooler_sizes = asdict(pooler.config) if isinstance(pooler, CrossAttentionPooler) else None
         self.reader = StateReader(model)
 
@@ -58,10 +66,9 @@ class PooledEncoderModule(InputModule):
 
     def forward(self, features: dict[str, Tensor | Any], **_: Any) -> dict[str, Tensor | Any]:
         """Adds "sentence_embedding" [B, d]."""
-        design = DESIGNS[self.design]
         self.reader.dtype = next(self.model.parameters()).dtype
         states, mask = self.reader.states(
-            features["input_ids"], features["attention_mask"], design.attention, design.states
+            features["input_ids"], features["attention_mask"], self.chosen.attention, self.chosen.states
         )
         return {**features, "sentence_embedding": self.pooler(states, mask)}
 
@@ -108,8 +115,9 @@ class PooledEncoderModule(InputModule):
             model.pooler = None  # BERT's unused head
         config = model.config.get_text_config()
         sizes = PoolerConfig(**told["pooler_sizes"]) if told["pooler_sizes"] else None
-        pooler = build_pooler(DESIGNS[told["design"]], config.hidden_size, config.num_hidden_layers, sizes)
+        pooler = build_pooler(design(told["design"]), config.hidden_size, config.num_hidden_layers, sizes)
         if sizes:
             pooler.load_state_dict(load_file(str(cls.load_file_path(model_name_or_path, POOLER, **hub))))
-        made = cls(model, tokenizer, told["design"], pooler, told["max_seq_length"], told["backbone"])
+        reads = told.get("reads", "all-tokens")  # exports made before there was a choice do not say
+        made = cls(model, tokenizer, told["design"], pooler, told["max_seq_length"], told["backbone"], reads)
         return made.eval()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MINILM, READS, Design, design
+from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MINILM, Design, design
 from .errors import InputError
 from .record import read_record
 from .store import CHECKPOINTS, data_dir
@@ -75,7 +75,7 @@ class Variant:
         if self.source == "sentence-transformers":
             return "A sentence-transformers model with its own pooling and prompts."
         assert self.design is not None
-        reads = f"Reads {READS[self.design.pooling]}, {self.design.attention} attention."
+        reads = f"Reads {self.design.phrase}, {self.design.attention} attention."
         if self.backbone == LM:
             reads += " On a small language model made for teaching, not for search."
         if self.source == "published":
@@ -93,6 +93,7 @@ class Variant:
             "design": self.design.name if self.design else None,
             "pooling": self.design.pooling if self.design else None,
             "attention": self.design.attention if self.design else None,
+            "reads": self.design.reads if self.design and self.design.pooling == "last-layer" else None,
             "backbone": self.backbone or None,
             "trained": self.trained,
             "how": self.how,
@@ -175,9 +176,8 @@ class Shelf:
                     continue  # a folder that is being written
                 try:
                     record = read_record(file.parent)
-                    found.append(
-                        Variant(name, "checkpoint", design(record["design"]), record["backbone"], file.parent, record)
-                    )
+                    chosen = design(record["design"], record.get("reads"))
+                    found.append(Variant(name, "checkpoint", chosen, record["backbone"], file.parent, record))
                 except InputError as error:
                     self.problems.append(f"{name}: {error}")
                     log.warning("skipped %s: %s", name, error)

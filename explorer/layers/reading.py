@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..backbone import Backbone
 from ..designs import Design
@@ -181,12 +182,15 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
     lengths = encoder.prompt_lengths(whole, kind)
     states, state_mask = encoder.states(ids, mask, None if lengths is None else torch.tensor(lengths))
     vector, a = encoder.pooler(states, state_mask, return_weights=True)
-    fixed = "" if design.trainable_pooler else token_sentence(design, len(spelling.ids))
-    own = Weights(a[0].float().cpu().numpy(), design.trainable_pooler, fixed)
+    learned = design.trainable_pooler and not design.one_token
+    before = len(spelling.ids) - 1 if design.one_token else 0
+    a = F.pad(a, (before, 0))  # where the end token alone is read, the tokens before it have weight 0
+    fixed = "" if learned else token_sentence(design, len(spelling.ids))
+    own = Weights((a[0, :1, :1] if design.one_token else a[0]).float().cpu().numpy(), learned, fixed)
     contributions = None
     if isinstance(encoder.pooler, CrossAttentionPooler):
         _, values = encoder.pooler.keys_values(states.to(encoder.pooler.latents.dtype))
-        contributions = contributions_of(encoder.pooler, a[0], values[0])
+        contributions = contributions_of(encoder.pooler, a[0], F.pad(values[0], (0, 0, before, 0)))
     multi = design.pooling == "multi-layer"
     norm = final_norm(backbone)
     return Reading(
@@ -217,7 +221,9 @@ def through_summary(design: Design, tokens: int) -> Weights:
 
 
 def token_sentence(design: Design, tokens: int) -> str:
-    """What the fixed weights over tokens of any design but the last-layer poolers' amount to."""
+    """What fixed weights over tokens amount to: those of all designs but last-layer poolers that read all tokens."""
+    if design.one_token:
+        return "This release reads one token, the end token: its weights are 1 by construction, for any text."
     if design.pooling == "eos":
         return "This design reads the end token alone: weight 1 on it, for any text."
     if design.pooling == "mean":

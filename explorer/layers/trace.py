@@ -40,9 +40,14 @@ class Step:
 
 SUMMARY: dict[States, tuple[str, str]] = {
     "tokens": ("state of every token in the last layer", "H = layer L"),
+    "last-token": ("state of the end token in the last layer", "H = layer L at the end token"),
     "layer-eos": ("state of the end token in every layer", "H_i = layer i at the end token"),
     "layer-means": ("mean over the tokens in every layer", "H_i = mean of layer i over the tokens"),
 }
+
+SUM_ONE = "a distribution a head and latent: sum 1"
+ALONE = "over one state: every weight is 1, whatever the queries and keys are"
+"""What the weights are."""
 
 
 def norms(rows: Tensor) -> tuple[float, ...]:
@@ -53,7 +58,7 @@ def norms(rows: Tensor) -> tuple[float, ...]:
 @torch.inference_mode()
 def trace(pooler: Pooler, states: Tensor, tokens: int, read: States, note: str = "") -> list[Step]:
     """The steps of one text from `states` [n, d]; `note` goes to the states (the final norm, where there is one)."""
-    per = "token" if read == "tokens" else "layer"
+    per = "token" if read in ("tokens", "last-token") else "layer"
     what, formula = SUMMARY[read]
     steps = [
         Step("tokens", "text → tokens, end token last", (tokens,)),
@@ -101,7 +106,7 @@ def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Ste
             "latent",
             "they hold no text: the same for every text",
         ),
-        Step("weights", "A = softmax(Q Kᵀ)", tuple(weights[0].shape), note="a distribution a head and latent: sum 1"),
+        Step("weights", "A = softmax(Q Kᵀ)", tuple(weights[0].shape), note=ALONE if len(states) == 1 else SUM_ONE),
         Step("mix", "concat_heads(A V) W_o", tuple(mixed.shape), norms(mixed), "latent"),
         Step("plus the latents", "X = mix + Z", tuple(x.shape), norms(x), "latent"),
         Step("MLP", "W_2(a ⊙ gelu(g)) + b_2, added to X", tuple(added.shape), norms(added), "latent"),

@@ -41,6 +41,7 @@ def _card(variant: Variant, own: int | None, services: Services) -> str:
     if variant.design:
         rows += [
             ("pooling", variant.design.pooling),
+            ("reads", "the last token alone" if variant.design.one_token else ""),
             ("attention", variant.design.attention),
             ("design", variant.design.note),
         ]

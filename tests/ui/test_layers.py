@@ -11,6 +11,7 @@ import reading
 from gradio import Plot
 
 from explorer.designs import DESIGNS, design
+from explorer.encoder import PooledEncoder
 from explorer.ui import html_layers, layers, layers_many, layers_test
 from explorer.ui import services as page
 from explorer.ui.layers import AskedReading
@@ -99,6 +100,18 @@ def test_no_design_leaves_an_empty_picture(services, name):
     assert shown["heads"]
     assert shown["latents"] == ("multi-layer" in name)
     assert ("This design reads" in updates[0]) == ("multi-layer" not in name)
+
+
+def test_a_pooler_of_one_token_leaves_no_empty_picture(services):
+    whole = services.shelf.load(LAST)
+    one = PooledEncoder(LAST, whole.backbone, design("last-layer-causal", "last-token"), whole.pooler, whole.texts)
+    services.shelf.encoders[LAST] = one  # type: ignore[attr-defined]
+    updates = layers.show_reading(services, replace(ASKED, variant=LAST))
+    assert "its weights are 1 by construction" in updates[1]
+    shown = plots(updates)
+    assert all(shown[name] for name in ("bars", "heads", "heads b", "added"))
+    assert not shown["latents"]
+    assert [c for c, _ in updates[16].choices] == ["all heads"]
 
 
 def test_text_is_shown_as_text(services):
