@@ -127,10 +127,10 @@ def checkpoints(home, model_folder, tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(variants, "CHECKPOINTS", tmp_path / "none")
     backbone = Backbone.load(model_folder, "cpu", "float32")
     settings = {
-        "plain": TextSettings(64),
-        "prompt": TextSettings(64, "query: ", "passage: "),
-        "instructed": TextSettings(64, MINE),
-        "paper": TextSettings(64, "Represent this sentence.", instruction_template=BARE),
+        "plain": TextSettings(120),
+        "prompt": TextSettings(120, "query: ", "passage: "),
+        "instructed": TextSettings(120, MINE),
+        "paper": TextSettings(120, "Represent this sentence.", instruction_template=BARE),
     }
     for name, texts in settings.items():
         made = PooledEncoder.untrained(backbone, design("mean-bidirectional"), texts=texts)
@@ -227,6 +227,14 @@ def test_a_result_made_with_other_prompts_is_not_used_again(checkpoints, tasks, 
     assert first == again
     assert first.main_score != other.main_score
     assert first.instruction == STS
+
+
+def test_an_instruction_that_leaves_no_room_is_told(checkpoints, tasks, tmp_path):
+    shelf = Shelf("cpu", "float32", checkpoints=[checkpoints])
+    asked = EvaluationConfig(("tiny/paper",), tasks, table={"pairs-sts": "so long " * 20})
+    done = evaluate(shelf, asked, tmp_path / "out", quiet=True)
+    assert list(done.rows["tiny/paper"]) == ["library-retrieval"]
+    assert "leaves no room for a text" in done.problems[0]["problem"]
 
 
 def test_rows_of_before_prompts_were_kept_are_read():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..encoder import Encoder, Kind, PooledEncoder, SentenceTransformerEncoder
+from ..encoder import Encoder, Kind, PooledEncoder, SentenceTransformerEncoder, check_room
 from ..errors import Cancelled, InputError
 from ..retrieval import LexicalIndex
 from ..store import Cancel, Progress, content_hash
@@ -65,12 +65,17 @@ def with_instruction(encoder: Encoder, instruction: str, always: bool, type: str
 
     Returns:
         The same weights with other prompts; the encoder itself where nothing changes.
+
+    Raises:
+        InputError: The instruction leaves no room for a text.
     """
     if not isinstance(encoder, PooledEncoder):
         return encoder
     texts = prompted(encoder.texts, instruction, type, always)
     if texts is encoder.texts:
         return encoder
+    check_room(encoder.backbone, texts, "query")
+    check_room(encoder.backbone, texts, "document")
     changed = copy.copy(encoder)
     changed.texts = texts
     return changed
