@@ -24,6 +24,7 @@ import torch
 from .backbone import Backbone, fingerprint, tensor_bytes
 from .designs import Design, States, design
 from .errors import Cancelled, InputError
+from .instructions import check_template
 from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
 from .precision import Precision, check_precision
 from .record import read_record
@@ -53,12 +54,16 @@ class TextSettings:
     """Put before every document."""
     tokens: Tokens = "all"
     """Which tokens a mean is taken over, of the last layer or of every layer; see `token_selection`."""
+    instruction_template: str = ""
+    """How an instruction becomes the query prompt, with {instruction} where it goes: of a variant that was trained with
+    instructions, which evaluation gives the task's. Empty: see evaluation/prompts.py."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_length, int) or self.max_length < 4:
             raise InputError(f"max_length must be a whole number of at least 4 tokens, not {self.max_length!r}")
-        if not (isinstance(self.query_prompt, str) and isinstance(self.document_prompt, str)):
+        if not all(isinstance(p, str) for p in (self.query_prompt, self.document_prompt, self.instruction_template)):
             raise InputError("a prompt must be a text")
+        check_template(self.instruction_template)
         if self.tokens not in get_args(Tokens):
             raise InputError(f"tokens '{self.tokens}' is none of: {', '.join(get_args(Tokens))}")
 

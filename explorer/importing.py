@@ -36,6 +36,7 @@ from .backbone import UNUSED_HEAD, resolve
 from .designs import Reads, design
 from .encoder import TextSettings, load_tensors
 from .errors import InputError
+from .instructions import BARE
 from .options import without_folders
 from .pooling import CrossAttentionPooler, from_paper_state_dict
 from .store import whole_folder
@@ -53,6 +54,17 @@ PADS_WITH_END = (
     "The release's code tells padding by the token's id, which is the end token's here, so it leaves the end token out "
     "of its means; here it counts."
 )
+
+PAPER_TEXTS = TextSettings(
+    max_length=512,
+    query_prompt="Represent this sentence for searching relevant passages.",
+    instruction_template=BARE,
+)
+"""How the paper's code reads texts (its model loaders, run_mteb.py, run_mteb_retrieval.py, utils.py).
+
+512 tokens; the prompt directly before the text, with no template and nothing between; documents of retrieval without
+one. The prompt is the one its loaders begin with; evaluation replaces it by each task's instruction.
+"""
 
 CAUSAL_LM = "base_model.model.model."
 """How tensors are named where the adapter was trained on a model with a language head; ours have none."""
@@ -78,7 +90,7 @@ def import_release(
         pooler: the pooler's file; by default the one that `find_pooler` finds. Designs without a trainable pooler have
             none.
         heads: attention heads of the pooler, which its file does not tell.
-        texts: length and prompts; by default 512 tokens and no prompts.
+        texts: length and prompts; by default as the paper's code has it, see `PAPER_TEXTS`.
         reads: what a last-layer pooler reads; by default what the release's code reads, see `RELEASED_READS`.
 
     Returns:
@@ -115,7 +127,7 @@ def import_release(
         "design": chosen.name,
         **({"reads": chosen.reads} if chosen.pooling == "last-layer" else {}),
         "backbone": backbone,
-        "texts": asdict(texts or TextSettings()),
+        "texts": asdict(texts or PAPER_TEXTS),
         "pooler": asdict(made.config) if made else None,
         "parameters": sum(weight.numel() for weight in weights),
         "training": {"imported": sources, "files": files, **({"note": " ".join(notes)} if notes else {})},

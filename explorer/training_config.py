@@ -38,7 +38,8 @@ class TrainingConfig:
     data_card: str = ""
     """A Markdown file about the data (sources, licences), to be put into the model card."""
     columns: tuple[str, ...] = ()
-    """Which column is what, where names do not tell: query=NAME, positive=NAME, negative=NAME (the last repeatable)."""
+    """Which column is what, where names do not tell: query=NAME, positive=NAME, negative=NAME (repeatable),
+    instruction=NAME."""
     max_steps: int = 500
     """Optimizer steps."""
     batch_size: int = 64
@@ -68,7 +69,10 @@ class TrainingConfig:
     serve_length: int = 0
     """Length in tokens at which the trained variant cuts texts; 0: as in training."""
     query_prompt: str = ""
-    """Put before every query, in training and afterwards."""
+    """Put before every query that has no instruction of its own, in training and afterwards."""
+    query_instructions: str = ""
+    """A JSON file, {source: instruction}: put before the queries of that source, letter by letter, in place of the
+    query prompt. Rows with a column instruction or prompt have their own."""
     document_prompt: str = ""
     """Put before every positive and negative, in training and afterwards."""
     tokens: Tokens = "all"
@@ -211,6 +215,6 @@ def portable(config: TrainingConfig) -> TrainingConfig:
     """The same without folders of this machine: of an absolute path only the last part is kept."""
     from dataclasses import replace
 
-    single = ("backbone", "data_card", "dev_sts")
+    single = ("backbone", "data_card", "dev_sts", "query_instructions")
     more: dict[str, Any] = {name: without_folders(getattr(config, name)) for name in single}
     return replace(config, data=tuple(map(without_folders, config.data)), **more)

@@ -175,12 +175,17 @@ class Collator:
         columns |= {f"negative_{i + 1}": [p.negatives[i] for p in pairs] for i in range(negatives)}
         batch: dict[str, Tensor] = {}
         for name, texts in columns.items():
-            prompt = self.texts.prompt("query" if name == "query" else "document")
-            whole = [prompt + text for text in texts]
+            prompts = [self.texts.prompt("document")] * len(pairs)
+            if name == "query":
+                prompts = [pair.instruction or self.texts.prompt("query") for pair in pairs]
+            whole = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
             ids = self.backbone.tokenize(whole, self.texts.max_length)
             batch[f"{name}_input_ids"], batch[f"{name}_attention_mask"] = self.backbone.pad(ids)
             if self.texts.tokens == "text":
-                lengths = self.backbone.prompt_lengths(whole, prompt, self.texts.max_length)
+                lengths = [
+                    self.backbone.prompt_lengths([text], prompt, self.texts.max_length)[0]
+                    for prompt, text in zip(prompts, whole, strict=True)
+                ]
                 batch[f"{name}_prompt_length"] = torch.tensor(lengths, device=self.backbone.device)
         if self.guide is not None:
             label = np.stack([self.guide.vectors(texts, name == "query") for name, texts in columns.items()], axis=1)

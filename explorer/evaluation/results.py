@@ -254,9 +254,9 @@ class Evaluation:
         found = [f"{row.task}: {row.data}." for row in rows]
         found += [f"{row.task}: {note}." for row in rows for note in row.notes]
         found += [
-            f"{row.variant} read {row.task} with the instruction '{row.instruction}'."
+            f"{row.variant} read {row.task} with {said} before each text."
             for row in rows
-            if row.instruction
+            if (said := ", ".join(f"{prompt!r} ({part})" for part, prompt in row.prompts.items() if prompt))
         ]
         found += [f"{why}." for of in self.not_applicable.values() for why in of.values()]
         found += [f"{one['problem']}." for one in self.problems]

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from ..corpora.library import query_id
 from ..errors import InputError
 from ..figures import layers as figures
 from ..figures.base import plain
@@ -172,7 +173,8 @@ def first_hit(services: Services, variant: str, corpus_name: str, query: str) ->
     """The query and the text of its best document with that variant, as texts A and B."""
     try:
         corpus = services.library.open(corpus_name)
-        hit = services.comparer.rank(variant, corpus, [query], 1)[0]
+        itself = services.comparer.itself(corpus, {query_id(corpus, query): query})
+        hit = services.comparer.rank(variant, corpus, [query], 1, left_out=itself)[0]
         return [query, corpus.passages[corpus.position[hit[0].id]] if hit else ""]
     except InputError:
         return [query, gr.skip()]
