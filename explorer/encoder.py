@@ -112,7 +112,7 @@ class PooledEncoder:
         """Everything that makes this encoder another than others: weights, design, sizes."""
         parts = [self.backbone.fingerprint, self.design.pooling, self.design.attention]
         if isinstance(pooler, CrossAttentionPooler):
-            parts += [json.dumps(asdict(pooler.config)), fingerprint(pooler.state_dict())]
+            parts += [pooler.config.identity(), fingerprint(pooler.state_dict())]
         if self.adapter:
             parts.append(self.backbone.adapter_fingerprint(self.adapter))
         return parts

@@ -18,7 +18,7 @@ from .options import add_options, check_types, command_line, given_fields, witho
 from .record import DTYPES
 
 Schedule = Literal["linear", "cosine", "constant"]
-PoolerInit = Literal["near-mean", "near-last", "random"]
+PoolerInit = Literal["near-mean", "near-last", "random", "paper"]
 ReportTo = Literal["none", "tensorboard", "trackio"]
 
 

@@ -93,15 +93,23 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     backbone.new_adapter(ADAPTER, config.lora_rank, config.lora_alpha, config.lora_dropout)
     torch.manual_seed(config.seed)
     pooler = build_pooler(config.chosen, backbone.width, backbone.layers, pooler_config(config, backbone))
-    if isinstance(pooler, CrossAttentionPooler) and config.pooler_init != "random":
-        last = config.pooler_init == "near-last" and pooler.config.layers > 0
-        pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
+    if isinstance(pooler, CrossAttentionPooler):
+        start(pooler, config, backbone)
     module = TrainableEncoder(backbone, config.chosen, pooler.to(backbone.device, torch.float32))
     if config.gradient_checkpointing:
         backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
     with torch.no_grad():  # proves the attention before anything long begins
         backbone.states(*backbone.pad(backbone.tokenize(["x"])), **_reading(config.chosen))
     return module
+
+
+def start(pooler: CrossAttentionPooler, config: TrainingConfig, backbone: Backbone) -> None:
+    """Give a fresh pooler the weights that `pooler_init` names; `random` are those that it has."""
+    if config.pooler_init == "paper":
+        pooler.init_as_paper()
+    elif config.pooler_init != "random":
+        last = config.pooler_init == "near-last" and pooler.config.layers > 0
+        pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
 
 
 def _reading(design: Design) -> dict[str, Any]:

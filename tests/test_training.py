@@ -111,7 +111,7 @@ def vectors(folder: Path, backbone: str) -> np.ndarray:
         ("learning_rate", 0.0, "learning_rate must be a number above 0"),
         ("learning_rate", float("nan"), "must be a number"),
         ("schedule", "zigzag", "schedule 'zigzag' is none of: linear, cosine, constant"),
-        ("pooler_init", "best", "none of: near-mean, near-last, random"),
+        ("pooler_init", "best", "none of: near-mean, near-last, random, paper"),
         ("dtype", "int8", "none of: auto, float32"),
         ("warmup", 1.0, "below 1"),
         ("seed", -1, "seed must be at least 0"),

@@ -119,7 +119,7 @@ class Reading:
     contributions: Contributions | None = None
     """Of what the trained pooler reads, layers or tokens; None without a trained pooler."""
     matrix: LayerMatrix | None = None
-    """E of a multi-layer pooler."""
+    """E of a multi-layer pooler, and what it contributes to this text's vector."""
 
     @property
     def over(self) -> str:
@@ -156,7 +156,7 @@ class Reading:
                 "along": c.along.tolist(),
                 "heads": c.heads.tolist(),
             },
-            "layer_matrix": None if e is None else {"norms": e.norms.tolist(), "cosines": e.cosines.tolist()},
+            "layer_matrix": None if e is None else e.to_json(),
             "steps": [step.to_json() for step in self.steps],
             "notes": list(self.notes),
             "caution": NOT_EXPLANATION,
@@ -196,7 +196,7 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
         vector[0].float().cpu().numpy(),
         tuple(trace(encoder.pooler, states[0], len(spelling.ids), design.states, norm)),
         tuple(note for note in (spelling.note, norm) if note),
-        contributions, layer_matrix(encoder.pooler),
+        contributions, layer_matrix(encoder.pooler, states[0]),
     )  # fmt: skip
 
 
