@@ -369,7 +369,7 @@ def test_the_papers_start_is_that_of_its_code():
         assert matrix.mean().item() == pytest.approx(0, abs=0.05)
     assert all(torch.equal(p, rest[n]) for n, p in pooler.named_parameters() if n in rest)
     bound = 64**-0.5  # nn.Linear draws evenly up to the root of its inputs
-    assert bound * 0.98 < float(pooler.to_kv.weight.abs().max()) <= bound
+    assert bound * 0.98 < pooler.to_kv.weight.abs().max().item() <= bound
 
 
 def test_a_record_from_before_the_choice_means_the_papers_form():
