@@ -78,6 +78,9 @@ class MeanPooler(FixedPooler):
 
 LayerMatrixPlace = Literal["before-norm", "after-norm"]
 
+E_START: dict[LayerMatrixPlace, float] = {"before-norm": 0.02, "after-norm": 0.3}
+"""Deviation of E's entries before training. Those of LN_h(H) have 1: beside them .02 stays unseen in a short run."""
+
 
 @dataclass(frozen=True)
 class PoolerConfig:
@@ -135,7 +138,8 @@ class CrossAttentionPooler(nn.Module):
         d, inner = config.width, config.heads * config.head_dim
         self.config = config
         self.latents = nn.Parameter(torch.randn(config.latents, d) * 0.02)  # Z
-        self.layer_matrix = nn.Parameter(torch.randn(config.layers, d) * 0.02) if config.layers else None  # E
+        start = E_START[config.layer_matrix_added]
+        self.layer_matrix = nn.Parameter(torch.randn(config.layers, d) * start) if config.layers else None  # E
         self.norm_latents = nn.LayerNorm(d)  # LN_z
         self.norm_states = nn.LayerNorm(d)  # LN_h
         self.to_q = nn.Linear(d, inner, bias=False)
@@ -167,6 +171,8 @@ class CrossAttentionPooler(nn.Module):
         self.to_out.weight.copy_(identity.T)
         nn.init.normal_(self.mlp_out.weight, std=1e-3)
         nn.init.zeros_(self.mlp_out.bias)
+        if self.layer_matrix is not None and self.config.layer_matrix_added == "after-norm":
+            self.layer_matrix -= self.layer_matrix.mean(0)  # so that E adds nothing to the mean over the layers
         if sample is not None:
             self._attend_to_last_layer(sample)
 
@@ -190,7 +196,7 @@ class CrossAttentionPooler(nn.Module):
         share = 0.3  # of the norm of the last state: small, yet seen
         seen = share * c.width**0.5  # m's part of LN_h(H) + E, as the norm of LN_h(H) is the root of d
         if c.layer_matrix_added == "after-norm":
-            self.layer_matrix[-1] += seen * m
+            self.layer_matrix[-1] = seen * m  # alone: it is most of E that reaches the vector
         else:
             self.layer_matrix[-1] += share * sample[:, -1].norm(dim=-1).mean() * m
             seen /= (1 + share**2) ** 0.5  # LN_h shrinks H and E together

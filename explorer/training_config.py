@@ -84,7 +84,8 @@ class TrainingConfig:
     """Width of one such head; 0: 64."""
     pooler_init: PoolerInit = "near-mean"
     """Start of a trainable pooler: near-mean (about the mean of its states), near-last (multi-layer poolers: about the
-    last layer's state, others as near-mean) or random."""
+    last layer's state, others as near-mean), random, or paper (as its code: latents and layer matrix from N(0, 1), the
+    matrix added before the norm; all others add it after the norm)."""
     guide: str = ""
     """A frozen teacher: a variant's name, `published` (MiniLM as published) or a sentence-transformers model."""
     guide_weight: float = 0.0

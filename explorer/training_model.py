@@ -24,7 +24,7 @@ from .backbone import Backbone
 from .designs import Design
 from .encoder import TextSettings, pack
 from .errors import InputError
-from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
+from .pooling import CrossAttentionPooler, LayerMatrixPlace, Pooler, PoolerConfig, build_pooler
 from .training_config import TrainingConfig
 from .training_data import Pair
 
@@ -118,7 +118,10 @@ def _reading(design: Design) -> dict[str, Any]:
 
 
 def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | None:
-    """Sizes of the pooler, those left at 0 by the backbone's width; None for designs without a trainable pooler."""
+    """Sizes of the pooler, those left at 0 by the backbone's width; None for designs without a trainable pooler.
+
+    The layer matrix is added after the norm, where it counts on every backbone; before it in the paper's start.
+    """
     asked = {name: getattr(config, name) for name in ("latents", "heads", "head_dim") if getattr(config, name)}
     if not config.chosen.trainable_pooler:
         if asked:
@@ -128,7 +131,8 @@ def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | 
     default = PoolerConfig.default(backbone.width, layers)
     head_dim = config.head_dim or default.head_dim
     heads = config.heads or max(1, backbone.width // head_dim)
-    return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers)
+    place: LayerMatrixPlace = "after-norm" if layers and config.pooler_init != "paper" else "before-norm"
+    return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers, place)
 
 
 SAMPLE = (

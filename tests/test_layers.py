@@ -230,11 +230,11 @@ def test_the_sentence_says_when_the_layer_matrix_does_nothing():
     lost = layer_matrix(*pooler_of("before-norm", 360))
     assert lost.idle
     assert lost.cosine_without > 0.99999
-    assert "before the norm, LN_h(H + E): its rows have lengths of 0.4, states 360 to 36,000" in lost.sentence
-    assert lost.sentence.endswith("So here E does next to nothing.")
+    assert "before the norm, LN_h(H + E); its rows are 0.4 long, the states 360 to 36,000." in lost.sentence
+    assert lost.sentence.endswith("So E does next to nothing here.")
     seen = layer_matrix(*pooler_of("after-norm", 360))
     assert not seen.idle
-    assert "after the norm, LN_h(H) + E: its rows have lengths of 0.4, the normalized states 5.7." in seen.sentence
+    assert "after the norm, LN_h(H) + E; its rows are 0.4 long, the normalized states 5.7." in seen.sentence
     assert "next to nothing" not in seen.sentence
 
 
@@ -244,7 +244,7 @@ def test_e_of_zero_contributes_nothing():
     found = layer_matrix(pooler, states)
     assert (found.moved, found.keys) == (0, 0)
     assert found.cosine_without == pytest.approx(1, abs=1e-6)
-    assert "is 1.000000 and less than 0.01 % of the attention" in found.sentence
+    assert "a cosine of 1.000000 to the one shown, and less than 0.01 % of the attention" in found.sentence
 
 
 def test_a_pooler_with_e_after_the_norm_has_its_steps_in_that_order():

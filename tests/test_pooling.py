@@ -295,10 +295,12 @@ def test_where_the_layer_matrix_is_added_by_hand():
 
 
 def like_a_language_model(layers: int = 30, texts: int = 16) -> Tensor:
-    """States [texts, L, d] whose lengths grow from 15 to 36,000 over the layers, each layer around a place of its own."""
+    """States [texts, L, d] of lengths from 15 to 36,000 over the layers, each layer around a place of its own."""
     generator = torch.Generator().manual_seed(3)
     common = torch.randn(1, layers, WIDTH, generator=generator)
-    states = torch.nn.functional.normalize(common + 0.5 * torch.randn(texts, layers, WIDTH, generator=generator), dim=-1)
+    states = torch.nn.functional.normalize(
+        common + 0.5 * torch.randn(texts, layers, WIDTH, generator=generator), dim=-1
+    )
     return states * torch.logspace(math.log10(15), math.log10(36_000), layers)[:, None]
 
 
@@ -309,14 +311,15 @@ def without(pooler: CrossAttentionPooler, states: Tensor) -> Tensor:
 
 
 def test_on_a_language_model_the_layer_matrix_matters_after_the_norm_alone():
-    """Rows of E as long as a training leaves them (.4): added to states of 15 to 36,000 they are hardly seen."""
+    """Rows of .4, as trainings left them, are hardly seen in states of 15 to 36,000; after the norm E's start is."""
     states, moved, gradients = like_a_language_model(), {}, {}
     for place in ("before-norm", "after-norm"):
         torch.manual_seed(0)
         pooler = CrossAttentionPooler(PoolerConfig(WIDTH, 4, 2, 12, layers=30, layer_matrix_added=place))
         pooler.init_near_mean()
-        with torch.no_grad():
-            pooler.layer_matrix.mul_(0.4 / pooler.layer_matrix.norm(dim=1, keepdim=True))
+        if place == "before-norm":
+            with torch.no_grad():
+                pooler.layer_matrix.mul_(0.4 / pooler.layer_matrix.norm(dim=1, keepdim=True))
         vectors = pooler(states)
         vectors[:, 0].sum().backward()
         gradients[place] = float(pooler.layer_matrix.grad[10:].norm())
@@ -325,7 +328,7 @@ def test_on_a_language_model_the_layer_matrix_matters_after_the_norm_alone():
         zeroed.load_state_dict({**pooler.state_dict(), "layer_matrix": torch.zeros(30, WIDTH)})
         torch.testing.assert_close(without(pooler, states), zeroed(states), rtol=0, atol=1e-6)
     assert moved["before-norm"] < 3e-5
-    assert moved["after-norm"] > 100 * moved["before-norm"]
+    assert moved["after-norm"] > 1e-3
     assert gradients["after-norm"] > 30 * gradients["before-norm"] > 0
 
 
@@ -356,10 +359,12 @@ def test_near_mean_starts_near_the_mean_of_the_normalized_layers(place):
     pooler.init_near_mean()
     mean = torch.nn.functional.layer_norm(states, (WIDTH,)).mean(1)
     assert torch.nn.functional.cosine_similarity(pooler(states), mean, dim=-1).min() > 0.95
+    if place == "after-norm":
+        torch.testing.assert_close(pooler.layer_matrix.mean(0), torch.zeros(WIDTH), rtol=0, atol=1e-6)
 
 
 def test_the_papers_start_is_that_of_its_code():
-    """`latents = randn(...)` and `nn.Embedding(layers, dim)`, which is N(0, 1); all else is left as PyTorch starts it."""
+    """`latents = randn(...)` and `nn.Embedding(layers, dim)`, N(0, 1) too; all else is left as PyTorch starts it."""
     torch.manual_seed(1)
     pooler = CrossAttentionPooler(PoolerConfig(64, latents=64, heads=2, head_dim=32, layers=30))
     rest = {n: p.clone() for n, p in pooler.named_parameters() if n not in ("latents", "layer_matrix")}

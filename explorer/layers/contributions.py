@@ -103,16 +103,18 @@ class LayerMatrix:
     @property
     def sentence(self) -> str:
         """What E contributes, in words."""
-        formula = "LN_h(H) + E" if self.form == "after-norm" else "LN_h(H + E)"
-        beside = "the normalized states" if self.form == "after-norm" else "states"
-        found = (
-            f"Without the layer matrix E this vector’s cosine to itself is {_near_one(self.cosine_without)} and "
-            f"{_percent(self.moved)} of the attention lies on other layers; over the layers the keys vary by what E adds "
-            f"{_percent(self.keys)} as much as they do without it. E is added "
-            f"{'after' if self.form == 'after-norm' else 'before'} the norm, {formula}: its rows have lengths of "
-            f"{_span(self.norms)}, {beside} {_span(self.state_norms)}."
+        when, formula, beside = (
+            ("after", "LN_h(H) + E", "the normalized states")
+            if self.form == "after-norm"
+            else ("before", "LN_h(H + E)", "the states")
         )
-        return f"{found} So here E does next to nothing." if self.idle else found
+        found = (
+            f"Without the layer matrix E this text’s vector would have a cosine of {_near_one(self.cosine_without)} to "
+            f"the one shown, and {_percent(self.moved)} of the attention would lie on other layers. What E adds to the "
+            f"keys varies over the layers {_percent(self.keys)} as much as they do without it. E is added {when} the "
+            f"norm, {formula}; its rows are {_span(self.norms)} long, {beside} {_span(self.state_norms)}."
+        )
+        return f"{found} So E does next to nothing here." if self.idle else found
 
     @property
     def idle(self) -> bool:
@@ -167,21 +169,19 @@ def _spread(keys: Tensor) -> float:
 
 
 def _percent(share: float) -> str:
-    """"3 %", with more digits where it is small."""
+    """A share as "3 %", with more digits where it is small."""
     percent = 100 * share
     return "less than 0.01 %" if percent < 0.01 else f"{percent:.2g} %" if percent < 10 else f"{percent:.0f} %"
 
 
 def _near_one(cosine: float) -> str:
     """A cosine with as many nines as it has: .93, .9998."""
-    if cosine > 1 - 5e-7:
-        return "1.000000"
-    digits = max(2, int(np.ceil(-np.log10(1 - cosine))) + 1) if cosine < 1 else 6
-    return f"{cosine:.{digits}f}"
+    nines = int(np.ceil(-np.log10(max(1 - cosine, 1e-6))))
+    return f"{cosine:.{min(6, max(2, nines + 1))}f}"
 
 
 def _span(lengths: np.ndarray) -> str:
-    """"0.4 to 36,000": the shortest and the longest."""
+    """The shortest and the longest, as "0.4 to 36,000"."""
     low, high = float(lengths.min()), float(lengths.max())
     said = [f"{v:,.0f}" if v >= 10 else f"{v:.2g}" for v in (low, high)]
     return said[0] if said[0] == said[1] else " to ".join(said)

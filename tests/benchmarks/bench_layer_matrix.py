@@ -1,6 +1,6 @@
 """Where to add the layer matrix E on a language model: poolers alone trained on cached layer states, form by form.
 
-    python tests/benchmarks/bench_layer_matrix.py --backbone FOLDER --data PAIRS.jsonl.gz … [--design multi-layer-causal]
+    python tests/benchmarks/bench_layer_matrix.py --backbone FOLDER --data PAIRS.jsonl.gz … [--design NAME]
 
 The backbone runs once over the pairs; its layer states [n, L, d] are kept in memory (or in --cache FILE), and every
 form trains a pooler of its own on them, contrastively, with the same pairs in the same order for each seed. No adapter:
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from explorer.backbone import Backbone
 from explorer.designs import design
-from explorer.pooling import CrossAttentionPooler, PoolerConfig
+from explorer.pooling import E_START, CrossAttentionPooler, LayerMatrixPlace, PoolerConfig
 
 SCALE, BATCH, WARMUP = 20.0, 32, 0.1
 
@@ -58,7 +58,7 @@ class Scaled(CrossAttentionPooler):
 class Form:
     """One way to start a pooler: class, place of E, deviation of E and of the latents, start of the rest."""
 
-    place: str = "before-norm"
+    place: LayerMatrixPlace = "before-norm"
     e: float = 0.02
     latents: float = 0.02
     near_mean: bool = True
@@ -66,11 +66,11 @@ class Form:
 
     def make(self, config: PoolerConfig, seed: int) -> CrossAttentionPooler:
         torch.manual_seed(seed)
-        pooler = self.kind(replace(config, layer_matrix_added=self.place))  # type: ignore[arg-type]
+        pooler = self.kind(replace(config, layer_matrix_added=self.place))
         assert pooler.layer_matrix is not None
         with torch.no_grad():
             pooler.latents.mul_(self.latents / 0.02)
-            pooler.layer_matrix.mul_(self.e / 0.02)
+            pooler.layer_matrix.mul_(self.e / E_START[pooler.config.layer_matrix_added])
         if self.near_mean:
             pooler.init_near_mean()
         pooler.layer_matrix.requires_grad_(self.e > 0)
