@@ -135,7 +135,7 @@ class PooledEncoder:
         if self.design.one_token:  # not named where all are read: vectors cached before there was a choice stay valid
             parts.append(self.design.reads)
         if isinstance(pooler, CrossAttentionPooler):
-            parts += [json.dumps(asdict(pooler.config)), fingerprint(pooler.state_dict())]
+            parts += [pooler.config.identity(), fingerprint(pooler.state_dict())]
         if self.adapter:
             parts.append(self.backbone.adapter_fingerprint(self.adapter))
         return parts

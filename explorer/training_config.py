@@ -19,7 +19,7 @@ from .record import DTYPES
 
 Schedule = Literal["linear", "cosine", "constant"]
 Tokens = Literal["all", "without-first", "text"]
-PoolerInit = Literal["near-mean", "near-last", "random"]
+PoolerInit = Literal["near-mean", "near-last", "random", "paper"]
 ReportTo = Literal["none", "tensorboard", "trackio"]
 
 
@@ -92,7 +92,8 @@ class TrainingConfig:
     """Width of one such head; 0: 64."""
     pooler_init: PoolerInit = "near-mean"
     """Start of a trainable pooler: near-mean (about the mean of its states), near-last (multi-layer poolers: about the
-    last layer's state, others as near-mean) or random."""
+    last layer's state, others as near-mean), random, or paper (as its code: latents and layer matrix from N(0, 1), the
+    matrix added before the norm; all others add it after the norm)."""
     guide: str = ""
     """A frozen teacher: a variant's name, `published` (MiniLM as published) or a sentence-transformers model."""
     guide_weight: float = 0.0

@@ -24,7 +24,7 @@ from .backbone import Backbone
 from .designs import Design
 from .encoder import TextSettings, pack
 from .errors import InputError
-from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
+from .pooling import CrossAttentionPooler, LayerMatrixPlace, Pooler, PoolerConfig, build_pooler
 from .token_selection import Tokens, counted_tokens
 from .training_config import TrainingConfig
 from .training_data import Pair
@@ -98,9 +98,8 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     backbone.new_adapter(ADAPTER, config.lora_rank, config.lora_alpha, config.lora_dropout)
     torch.manual_seed(config.seed)
     pooler = build_pooler(config.chosen, backbone.width, backbone.layers, pooler_config(config, backbone))
-    if isinstance(pooler, CrossAttentionPooler) and config.pooler_init != "random":
-        last = config.pooler_init == "near-last" and pooler.config.layers > 0
-        pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
+    if isinstance(pooler, CrossAttentionPooler):
+        start(pooler, config, backbone)
     module = TrainableEncoder(backbone, config.chosen, pooler.to(backbone.device, torch.float32), config.tokens)
     if config.gradient_checkpointing:
         backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -109,13 +108,25 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     return module
 
 
+def start(pooler: CrossAttentionPooler, config: TrainingConfig, backbone: Backbone) -> None:
+    """Give a fresh pooler the weights that `pooler_init` names; `random` are those that it has."""
+    if config.pooler_init == "paper":
+        pooler.init_as_paper()
+    elif config.pooler_init != "random":
+        last = config.pooler_init == "near-last" and pooler.config.layers > 0
+        pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
+
+
 def _reading(design: Design) -> dict[str, Any]:
     """How a design reads the backbone."""
     return {"attention": design.attention, "read": design.states, "adapter": ADAPTER}
 
 
 def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | None:
-    """Sizes of the pooler, those left at 0 by the backbone's width; None for designs without a trainable pooler."""
+    """Sizes of the pooler, those left at 0 by the backbone's width; None for designs without a trainable pooler.
+
+    The layer matrix is added after the norm, where it counts on every backbone; before it in the paper's start.
+    """
     asked = {name: getattr(config, name) for name in ("latents", "heads", "head_dim") if getattr(config, name)}
     if not config.chosen.trainable_pooler:
         if asked:
@@ -125,7 +136,8 @@ def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | 
     default = PoolerConfig.default(backbone.width, layers)
     head_dim = config.head_dim or default.head_dim
     heads = config.heads or max(1, backbone.width // head_dim)
-    return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers)
+    place: LayerMatrixPlace = "after-norm" if layers and config.pooler_init != "paper" else "before-norm"
+    return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers, place)
 
 
 SAMPLE = (

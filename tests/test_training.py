@@ -112,7 +112,7 @@ def vectors(folder: Path, backbone: str) -> np.ndarray:
         ("learning_rate", 0.0, "learning_rate must be a number above 0"),
         ("learning_rate", float("nan"), "must be a number"),
         ("schedule", "zigzag", "schedule 'zigzag' is none of: linear, cosine, constant"),
-        ("pooler_init", "best", "none of: near-mean, near-last, random"),
+        ("pooler_init", "best", "none of: near-mean, near-last, random, paper"),
         ("dtype", "int8", "none of: auto, float32"),
         ("warmup", 1.0, "below 1"),
         ("seed", -1, "seed must be at least 0"),
@@ -192,6 +192,38 @@ def test_near_last_starts_on_the_last_layer():
     shares = weights.mean((0, 1, 2))
     assert shares[-1] > 0.6
     assert shares[:-1].max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("init", "place", "spread"),
+    [
+        ("near-mean", "after-norm", 0.3),
+        ("near-last", "after-norm", 0.3),
+        ("random", "after-norm", 0.3),
+        ("paper", "before-norm", 1.0),
+    ],
+)
+def test_the_layer_matrix_is_added_after_the_norm_but_for_the_papers_start(asked, tmp_path, init, place, spread):
+    config = asked("qwen3", pooler_init=init)
+    backbone = Backbone.load(config.backbone, "cpu", "float32")
+    module = build(config, backbone)
+    assert module.pooler.config.layer_matrix_added == place
+    assert module.pooler.layer_matrix[:-1].std().item() == pytest.approx(spread, rel=0.3)
+    ids, mask = backbone.pad(backbone.tokenize(["a red cat"], 24))
+    module({"input_ids": ids, "attention_mask": mask})["sentence_embedding"][0, 0].backward()
+    assert module.pooler.layer_matrix.grad.abs().max() > 0
+    encoder = PooledEncoder("trained", backbone, config.chosen, module.pooler, TextSettings(24), ADAPTER)
+    encoder.save(tmp_path / "saved")
+    assert read_record(tmp_path / "saved")["pooler"]["layer_matrix_added"] == place
+    again = PooledEncoder.load(tmp_path / "saved", Backbone.load(config.backbone, "cpu", "float32"), "again")
+    assert again.fingerprint == encoder.fingerprint
+    np.testing.assert_array_equal(again.encode(["a red cat"]), encoder.encode(["a red cat"]))
+
+
+def test_a_last_layer_pooler_has_no_layer_matrix_to_place(asked):
+    config = asked(name="last-layer-bidirectional")
+    module = build(config, Backbone.load(config.backbone, "cpu", "float32"))
+    assert (module.pooler.layer_matrix, module.pooler.config.layer_matrix_added) == (None, "before-norm")
 
 
 @pytest.mark.parametrize("architecture", ["bert", "qwen3"])

@@ -120,7 +120,7 @@ class Reading:
     contributions: Contributions | None = None
     """Of what the trained pooler reads, layers or tokens; None without a trained pooler."""
     matrix: LayerMatrix | None = None
-    """E of a multi-layer pooler."""
+    """E of a multi-layer pooler, and what it contributes to this text's vector."""
 
     @property
     def over(self) -> str:
@@ -157,7 +157,7 @@ class Reading:
                 "along": c.along.tolist(),
                 "heads": c.heads.tolist(),
             },
-            "layer_matrix": None if e is None else {"norms": e.norms.tolist(), "cosines": e.cosines.tolist()},
+            "layer_matrix": None if e is None else e.to_json(),
             "steps": [step.to_json() for step in self.steps],
             "notes": list(self.notes),
             "caution": NOT_EXPLANATION,
@@ -200,7 +200,7 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
         vector[0].float().cpu().numpy(),
         tuple(trace(encoder.pooler, states[0], len(spelling.ids), design.states, norm)),
         tuple(note for note in (spelling.note, norm, *encoder.notes) if note),
-        contributions, layer_matrix(encoder.pooler),
+        contributions, layer_matrix(encoder.pooler, states[0]),
     )  # fmt: skip
 
 

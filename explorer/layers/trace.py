@@ -80,11 +80,7 @@ def _fixed(pooler: Pooler, states: Tensor, per: str) -> list[Step]:
 
 def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Step]:
     states = states.to(pooler.latents.dtype)
-    steps = []
-    summed, name = states, "H"
-    if pooler.layer_matrix is not None:
-        summed, name = states + pooler.layer_matrix, "H + E"
-        steps.append(Step("plus the layer matrix", "H + E", tuple(summed.shape), norms(summed), per))
+    steps, name = _normalized(pooler, states, per)
     keys, values = pooler.keys_values(states[None])  # [1, heads, n, head_dim]
     queries = pooler.queries()
     weights = pooler.attention(keys, None)
@@ -95,9 +91,8 @@ def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Ste
     mean = (x + added).mean(0)
     return [
         *steps,
-        Step("normalized states", f"LN_h({name})", tuple(summed.shape), norms(pooler.norm_states(summed)), per),
-        Step("keys", f"K = LN_h({name}) W_k", tuple(keys[0].shape), _over_heads(keys), per),
-        Step("values", f"V = LN_h({name}) W_v", tuple(values[0].shape), _over_heads(values), per),
+        Step("keys", f"K = {name} W_k", tuple(keys[0].shape), _over_heads(keys), per),
+        Step("values", f"V = {name} W_v", tuple(values[0].shape), _over_heads(values), per),
         Step(
             "queries of the latents",
             "Q = LN_z(Z) W_q / √head_dim",
@@ -113,6 +108,20 @@ def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Ste
         Step("mean over the latents", "mean of X", tuple(mean.shape), norms(mean[None])),
         _vector(normalize(mean[None])),
     ]
+
+
+def _normalized(pooler: CrossAttentionPooler, states: Tensor, per: str) -> tuple[list[Step], str]:
+    """The steps from H to what keys and values are made from, and its formula: E comes before or after LN_h."""
+    shape = tuple(states.shape)
+    normed = norms(pooler.normed(states))
+    if pooler.layer_matrix is None:
+        return [Step("normalized states", "LN_h(H)", shape, normed, per)], "LN_h(H)"
+    plus = "plus the layer matrix"
+    if pooler.config.layer_matrix_added == "after-norm":
+        alone = Step("normalized states", "LN_h(H)", shape, norms(pooler.norm_states(states)), per)
+        return [alone, Step(plus, "LN_h(H) + E", shape, normed, per)], "(LN_h(H) + E)"
+    summed = Step(plus, "H + E", shape, norms(states + pooler.layer_matrix), per)
+    return [summed, Step("normalized states", "LN_h(H + E)", shape, normed, per)], "LN_h(H + E)"
 
 
 def _over_heads(rows: Tensor) -> tuple[float, ...]:

@@ -287,7 +287,7 @@ def _shown(services: Services, asked: AskedReading, found: list[Reading], versus
         *_pair(drawn.heads),
         *_pair(drawn.latents),
         *_pair(drawn.added),
-        f"<p class='help'>{texts.CONTRIBUTION}</p>" if drawn.added else "",
+        f"<p class='help'>{texts.CONTRIBUTION}</p>{_of_matrix(found)}" if drawn.added else "",
         _plot(drawn.differing),
         html_layers.steps_table(first.steps),
         _plot(drawn.matrix),
@@ -296,6 +296,12 @@ def _shown(services: Services, asked: AskedReading, found: list[Reading], versus
         gr.Dropdown(choices=[ALL_HEADS, *(f"head {h + 1}" for h in range(len(own.values) if own.learned else 0))]),
         gr.Dropdown(choices=[ALL_GROUPS, *(f"group {g + 1}" for g in range(groups))]),
     ]
+
+
+def _of_matrix(found: list[Reading]) -> str:
+    """What the layer matrix contributes to each text's vector, where there is one."""
+    said = [(n, r.matrix.sentence) for n, r in zip("AB", found, strict=False) if r.matrix]
+    return "".join(f"<p class='help'>Text {n}: {sentence}</p>" for n, sentence in said)
 
 
 def _heads(asked: AskedReading, found: list[Reading]) -> list[Any]:

@@ -112,7 +112,7 @@ def training_fields(prefix: str, pooler_init: str) -> dict[str, Any]:
             pooler_rate = gr.Number(2e-4, label="Pooler learning rate")
             scale = gr.Number(20, label="Scale (1 / temperature)")
         with gr.Row():
-            init = gr.Dropdown(["near-last", "near-mean", "random"], value=pooler_init, label="Pooler starts")
+            init = gr.Dropdown(["near-last", "near-mean", "random", "paper"], value=pooler_init, label="Pooler starts")
             guide = gr.Number(0, label="Weight of the published model as guide")
     return {
         "backbone": backbone, "built_in": built_in, "files": files, "hub": hub, "preset": preset, "max_steps": steps,
