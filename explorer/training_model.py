@@ -114,7 +114,7 @@ def start(pooler: CrossAttentionPooler, config: TrainingConfig, backbone: Backbo
         pooler.init_as_paper()
     elif config.pooler_init != "random":
         last = config.pooler_init == "near-last" and pooler.config.layers > 0
-        pooler.init_near_mean(sample_states(backbone, config.chosen) if last else None)
+        pooler.init_near_mean(sample_states(backbone, config.chosen, config.tokens) if last else None)
 
 
 def _reading(design: Design) -> dict[str, Any]:
@@ -151,10 +151,12 @@ SAMPLE = (
 """Texts of several kinds, to see how long a backbone's states are and where they lie."""
 
 
-def sample_states(backbone: Backbone, design: Design) -> Tensor:
+def sample_states(backbone: Backbone, design: Design, tokens: Tokens) -> Tensor:
     """Layer states [B, L, d] of a few texts, by which `near-last` measures what it adds."""
+    ids, mask = backbone.pad(backbone.tokenize(SAMPLE))
+    counted = counted_tokens(ids, mask, tokens, backbone.special_tokens) if design.takes_means else None
     with torch.no_grad():
-        return backbone.states(*backbone.pad(backbone.tokenize(SAMPLE)), **_reading(design))[0]
+        return backbone.states(ids, mask, **_reading(design), counted=counted)[0]
 
 
 def silence_dropout(model: nn.Module) -> None:
