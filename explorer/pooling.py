@@ -172,7 +172,7 @@ class CrossAttentionPooler(nn.Module):
         nn.init.normal_(self.mlp_out.weight, std=1e-3)
         nn.init.zeros_(self.mlp_out.bias)
         if self.layer_matrix is not None and self.config.layer_matrix_added == "after-norm":
-            self.layer_matrix -= self.layer_matrix.mean(0)  # so that E adds nothing to the mean over the layers
+            self.layer_matrix.sub_(self.layer_matrix.mean(0))  # so that E adds nothing to the mean over the layers
         if sample is not None:
             self._attend_to_last_layer(sample)
 

@@ -165,7 +165,7 @@ class StateReader:
 
     def _is_causal_by_itself(self) -> bool:
         """Whether a change of the last token leaves the first one's state as it was (BLOOM's modules do not tell)."""
-        device = self.model.get_input_embeddings().weight.device
+        device = next(self.model.parameters()).device
         ids = torch.tensor([[5, 6, 7], [5, 6, 8]], device=device)
         training = self.model.training
         self.model.eval()
