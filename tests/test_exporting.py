@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from explorer.errors import InputError
 from explorer.evaluation.engine import EvaluationConfig, evaluate
 from explorer.evaluation.results import Evaluation
 from explorer.exporting import CODE, archive, check_repository, export
-from explorer.pooling import build_pooler
+from explorer.pooling import PoolerConfig, build_pooler
 from explorer.variants import Shelf
 
 TEXTS = ["The cat sat on the mat.", "a", "", "naïve </s> [SEP] \ud83d words", "river " * 400]
@@ -84,8 +85,11 @@ def variant(folder: Path, architecture: str, name: str, reads: Reads | None = No
     tiny.save_adapter(folder / "adapter", tiny.model(architecture), 3)
     backbone.add_adapter("drawn", folder / "adapter")
     torch.manual_seed(5)
-    chosen = design(name, reads)
-    pooler = build_pooler(chosen, backbone.width, backbone.layers)
+    chosen, config = design(name, reads), None
+    if name == "multi-layer-causal":  # as trained now; the other multi-layer design as trained before
+        config = PoolerConfig.default(backbone.width, backbone.layers)
+        config = replace(config, layer_matrix_added="after-norm")
+    pooler = build_pooler(chosen, backbone.width, backbone.layers, config)
     settings = TextSettings(max_length=24, **texts)
     made = PooledEncoder("drawn", backbone, chosen, pooler, settings, "drawn")
     made.save(folder / "shelf" / "family" / name)

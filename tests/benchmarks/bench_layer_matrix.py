@@ -12,6 +12,35 @@ this compares forms quickly; it says nothing about absolute quality. Columns, me
     moved       share of the attention that E = 0 moves to other layers
     layers      over how many layers the mean attention of a head is spread (2 to the entropy, mean over heads)
     heads       how far two heads' mean attention lies apart (total variation, mean over pairs of heads)
+
+Measured on one core (2026-11-26), SmolLM2-135M-Instruct, multi-layer-bidirectional, 1,500 pairs to train and 500 held
+out from command_pages, flickr8k_captions, textbooks, squadshifts_amazon_reviews and paraphrases, |H| 32 to 1,375:
+
+    | form | nDCG@10 | without E | cosine | moved | layers | heads |
+    | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+    | no E | 0.702 ± 0.003 | 0.702 | 1.000000 | 0.000 | 3.7 | 0.499 |
+    | before LN_h | 0.703 ± 0.003 | 0.703 | 0.999598 | 0.002 | 3.7 | 0.499 |
+    | scaled to |H|, .3 | 0.707 ± 0.009 | 0.702 | 0.890151 | 0.075 | 4.1 | 0.498 |
+    | after LN_h, .02 | 0.701 ± 0.001 | 0.700 | 0.999274 | 0.006 | 3.7 | 0.503 |
+    | after LN_h, .3 | 0.708 ± 0.007 | 0.699 | 0.894161 | 0.079 | 3.9 | 0.473 |
+    | paper: before, N(0, 1) | 0.655 ± 0.010 | 0.644 | 0.746719 | 0.200 | 7.4 | 0.455 |
+    | paper without E | 0.660 ± 0.005 | 0.660 | 1.000000 | 0.000 | 6.7 | 0.416 |
+    | paper, E after LN_h | 0.655 ± 0.016 | 0.611 | 0.664288 | 0.473 | 3.5 | 0.455 |
+
+The same with --design multi-layer-causal (|H| 46 to 532), and on MiniLM (|H| 5 to 7):
+
+    | causal: no E | 0.335 ± 0.029 | 0.335 | 1.000000 | 0.000 | 7.2 | 0.695 |
+    | causal: before LN_h | 0.333 ± 0.032 | 0.333 | 0.999958 | 0.002 | 7.3 | 0.694 |
+    | causal: scaled to |H|, .3 | 0.354 ± 0.028 | 0.350 | 0.865538 | 0.242 | 5.8 | 0.717 |
+    | causal: after LN_h, .3 | 0.340 ± 0.066 | 0.329 | 0.874907 | 0.300 | 5.0 | 0.728 |
+    | MiniLM: no E | 0.835 ± 0.004 | 0.835 | 1.000000 | 0.000 | 1.3 | 0.080 |
+    | MiniLM: before LN_h | 0.835 ± 0.006 | 0.835 | 0.996962 | 0.004 | 1.3 | 0.079 |
+    | MiniLM: scaled to |H|, .3 | 0.837 ± 0.005 | 0.836 | 0.972957 | 0.026 | 1.4 | 0.118 |
+    | MiniLM: after LN_h, .3 | 0.836 ± 0.006 | 0.835 | 0.977289 | 0.027 | 1.4 | 0.109 |
+
+So after the norm E is used (without it 8 to 30 % of the attention moves on the language model), and no difference of
+quality stands out from the seeds. The start matters more than the place: near-mean is .05 ahead of the paper's after 60
+steps. (`scaled`, `.02` and `paper` rows were measured before near-mean took the mean over the layers off E.)
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ def test_a_reading_of_two_texts_fills_every_panel(services):
     assert ">cat</span>" in updates[2]
     assert "bits, at most 1.58 where all layers are read alike; by head" in updates[1]
     assert all(plots(updates).values())
+    assert updates[10].count("Without the layer matrix E this text’s vector would have a cosine of") == 2  # A and B
     assert "softmax" in updates[12]
     assert updates[14].visible  # the recorded drift
     assert [c for c, _ in updates[16].choices] == ["all heads", "head 1", "head 2"]
@@ -100,6 +101,7 @@ def test_no_design_leaves_an_empty_picture(services, name):
     assert shown["heads"]
     assert shown["latents"] == ("multi-layer" in name)
     assert ("This design reads" in updates[0]) == ("multi-layer" not in name)
+    assert ("layer matrix E" in updates[10]) == ("multi-layer" in name)
 
 
 def test_a_pooler_of_one_token_leaves_no_empty_picture(services):
