@@ -20,6 +20,7 @@ from .record import DTYPES
 Schedule = Literal["linear", "cosine", "constant"]
 Tokens = Literal["all", "without-first", "text"]
 PoolerInit = Literal["near-mean", "near-last", "random", "paper"]
+LayerMatrix = Literal["auto", "before-norm", "after-norm"]
 ReportTo = Literal["none", "tensorboard", "trackio"]
 
 
@@ -94,6 +95,9 @@ class TrainingConfig:
     """Start of a trainable pooler: near-mean (about the mean of its states), near-last (multi-layer poolers: about the
     last layer's state, others as near-mean), random, or paper (as its code: latents and layer matrix from N(0, 1), the
     matrix added before the norm; all others add it after the norm)."""
+    layer_matrix: LayerMatrix = "auto"
+    """Where a multi-layer pooler adds its layer matrix: before-norm (the paper), after-norm, where it counts on every
+    backbone, or auto: after-norm, and before-norm with pooler_init paper."""
     guide: str = ""
     """A frozen teacher: a variant's name, `published` (MiniLM as published) or a sentence-transformers model."""
     guide_weight: float = 0.0
@@ -210,6 +214,15 @@ def from_given(given: Mapping[str, Any]) -> TrainingConfig:
         if name not in given:
             raise InputError(f"--{name} is missing; it says what to train {'with' if name == 'data' else ''}".rstrip())
     return TrainingConfig(**given)
+
+
+BEFORE: Mapping[str, Any] = {"layer_matrix": "before-norm"}
+"""What runs did that were written down before there was an option for it, where its default does something else."""
+
+
+def from_saved(saved: Mapping[str, Any]) -> TrainingConfig:
+    """The configuration that a run wrote down, also before options were added. Raises `InputError`."""
+    return TrainingConfig(**{**BEFORE, **saved})
 
 
 def portable(config: TrainingConfig) -> TrainingConfig:

@@ -137,6 +137,8 @@ def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | 
     head_dim = config.head_dim or default.head_dim
     heads = config.heads or max(1, backbone.width // head_dim)
     place: LayerMatrixPlace = "after-norm" if layers and config.pooler_init != "paper" else "before-norm"
+    if layers and config.layer_matrix != "auto":
+        place = config.layer_matrix
     return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers, place)
 
 

@@ -32,7 +32,7 @@ from explorer.study.collect import collect
 from explorer.study.commands import asked
 from explorer.study.execute import execute, report_only, unevaluated
 from explorer.study.markdown import to_markdown
-from explorer.study.plan import Asked, Cell, StudyPlan, plan_for
+from explorer.study.plan import Asked, Cell, StudyPlan, comparable, plan_for
 from explorer.study.report import to_html
 from explorer.study.results import (
     ClaimCard,
@@ -627,3 +627,17 @@ def test_a_background_run_can_be_a_study():
     assert found.seeds == (0, 1)
     assert dict(found.training) == {"device": "cpu"}
     assert StudyPlan({"data": ("a.jsonl",)}).seeds == (0, 1, 2)
+
+
+def test_a_plan_from_before_an_option_does_what_it_did(tmp_path):
+    """Its runs added the layer matrix before the norm; runs that are added to it must not differ."""
+    plan = StudyPlan({"data": ("x.jsonl",)}, designs=("multi-layer-causal",), seeds=(0,), baselines=())
+    assert plan.to_json()["training"]["layer_matrix"] == "auto"
+    plan.save(tmp_path)
+    told = json.loads((tmp_path / "plan.json").read_text())
+    del told["training"]["layer_matrix"]
+    (tmp_path / "plan.json").write_text(json.dumps(told))
+    old = StudyPlan.load(tmp_path)
+    assert old.config(Cell("multi-layer-causal", 0)).layer_matrix == "before-norm"
+    recorded = {k: v for k, v in old.shared.to_json().items() if k != "layer_matrix"}
+    assert comparable(recorded) == comparable(old.shared)
