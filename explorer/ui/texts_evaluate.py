@@ -33,7 +33,7 @@ INSTRUCTIONS = (
     ("none: prompts stay as the variant has them", "own"),
 )
 INSTRUCT = "Instructions of the chosen tasks, one a line: TASK = instruction"
-INSTRUCT_INFO = "the paper’s where it has one. A line that you change goes to every variant"
+INSTRUCT_INFO = "mteb’s words, until you change them. A line that you change goes to every variant"
 READING = "Reading the list of tasks; the first time takes some seconds …"
 MEASURE = "Estimate time"
 NO_RUNS = "No evaluation yet. Choose variants and tasks above, and start."
