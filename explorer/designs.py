@@ -77,8 +77,8 @@ class Design:
         return "layer-eos" if self.attention == "causal" else "layer-means"
 
     @property
-    def takes_means(self) -> bool:
-        """Whether tokens are averaged, so that it matters which of them count."""
+    def means(self) -> bool:
+        """Whether it takes a mean over tokens, of the last layer or of every layer."""
         return self.pooling == "mean" or self.states == "layer-means"
 
 
@@ -99,6 +99,17 @@ DESIGNS: dict[str, Design] = {
 STUDY_DESIGNS: tuple[str, ...] = tuple(name for name, d in DESIGNS.items() if not d.note.startswith("not in the paper"))
 """The paper's five and the two mean baselines: what "all" means in a study."""
 
+Tokens = Literal["all", "without-first", "text"]
+"""Which tokens a mean is taken over. all: every token, as in the paper. without-first: neither the first token nor
+special tokens (beginning, end). text: as without-first, and without the prompt."""
+
+MEANING: dict[Tokens, str] = {
+    "all": "all tokens",
+    "without-first": "all tokens but the first and the special ones",
+    "text": "the tokens of the text alone, without the first, the special ones and the prompt",
+}
+"""One phrase a choice of tokens, for people."""
+
 READS: dict[str, str] = {
     "eos": "the state of the end token in the last layer",
     "mean": "the mean of all token states of the last layer",
@@ -111,6 +122,15 @@ ONE_TOKEN = (
     "as the paper's released code does where its text has all tokens"
 )
 """The phrase of a last-layer pooler that reads the last token alone."""
+
+
+def reads_phrase(design: Design, tokens: Tokens = "all") -> str:
+    """Say what a design reads, naming the tokens of its means where they are not all."""
+    if tokens == "all" or not design.means:
+        return design.phrase
+    if design.pooling == "mean":
+        return f"the mean of the last layer's states of {MEANING[tokens]}"
+    return f"{design.phrase}, each by the mean of {MEANING[tokens]}"
 
 
 def design(name: str, reads: Reads | None = None) -> Design:

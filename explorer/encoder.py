@@ -252,7 +252,7 @@ class PooledEncoder:
         if self._closed:
             raise InputError(f"'{self.name}' was unloaded; load it again")
         read = read or self.design.states
-        means = read == "layer-means" or self.design.takes_means
+        means = read == "layer-means" or self.design.means
         special = self.backbone.special_tokens
         return self.backbone.states(
             ids,

@@ -81,7 +81,7 @@ class PooledEncoderModule(InputModule):
         ids, mask = features["input_ids"], features["attention_mask"]
         counted = counted_tokens(ids, mask, self.tokens, self.tokenizer.all_special_ids, features.get("prompt_length"))
         states, mask = self.reader.states(
-            ids, mask, self.chosen.attention, self.chosen.states, counted if self.chosen.takes_means else None
+            ids, mask, self.chosen.attention, self.chosen.states, counted if self.chosen.means else None
         )
         return {**features, "sentence_embedding": self.pooler(states, mask)}
 

@@ -4,7 +4,7 @@ The first token of a causal language model is an attention sink: from some layer
 than the others' (Xiao et al. 2024; Sun et al. 2024, "massive activations"), so that a plain mean over the tokens of
 these layers is that one token. LLM2Vec and NV-Embed leave instructions out of the mean for a like reason.
 
-An exported variant carries this file: it needs torch alone.
+An exported variant carries this file: it needs torch and `designs.py` alone.
 """
 
 from __future__ import annotations
@@ -15,20 +15,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Tokens = Literal["all", "without-first", "text"]
-"""all: every token, as in the paper. without-first: neither the first token nor special tokens (beginning, end).
-text: as without-first, and without the prompt."""
+from .designs import MEANING, Tokens
+
+__all__ = ["MEANING", "TokenWeights", "Tokens", "counted_tokens"]
 
 TokenWeights = Literal["uniform", "position", "unit"]
 """How the tokens of a probe's mean count. uniform: alike. position: the i-th with weight i, as in SGPT. unit: alike,
 after their states were brought to length one, so that no long state outweighs the others."""
-
-MEANING: dict[Tokens, str] = {
-    "all": "all tokens",
-    "without-first": "all tokens but the first and the special ones",
-    "text": "the tokens of the text alone, without the first, the special ones and the prompt",
-}
-"""One phrase each, for people."""
 
 
 def prompt_length(places: Sequence[Sequence[int]], special: Sequence[int], characters: int) -> int:

@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from .designs import DEFAULT_BACKBONE, Design, design
+from .designs import DEFAULT_BACKBONE, Design, Tokens, design
 from .errors import InputError
 from .options import add_options, check_types, command_line, given_fields, without_folders
 from .record import DTYPES
 
 Schedule = Literal["linear", "cosine", "constant"]
-Tokens = Literal["all", "without-first", "text"]
 PoolerInit = Literal["near-mean", "near-last", "random", "paper"]
 LayerMatrix = Literal["auto", "before-norm", "after-norm"]
 ReportTo = Literal["none", "tensorboard", "trackio"]

@@ -71,7 +71,7 @@ class TrainableEncoder(Module):
 
     def _embed_at_once(self, ids: Tensor, mask: Tensor, counted: Tensor) -> Tensor:
         with torch.autocast(*self._autocast) if self._autocast else nullcontext():
-            means = counted if self.design.takes_means else None
+            means = counted if self.design.means else None
             states, state_mask = self.backbone.states(ids, mask, **_reading(self.design), counted=means)
             return self.pooler(states, state_mask)
 
@@ -156,7 +156,7 @@ SAMPLE = (
 def sample_states(backbone: Backbone, design: Design, tokens: Tokens) -> Tensor:
     """Layer states [B, L, d] of a few texts, by which `near-last` measures what it adds."""
     ids, mask = backbone.pad(backbone.tokenize(SAMPLE))
-    counted = counted_tokens(ids, mask, tokens, backbone.special_tokens) if design.takes_means else None
+    counted = counted_tokens(ids, mask, tokens, backbone.special_tokens) if design.means else None
     with torch.no_grad():
         return backbone.states(ids, mask, **_reading(design), counted=counted)[0]
 

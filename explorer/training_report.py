@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .designs import MEANING
 from .errors import InputError
 from .pooling import CrossAttentionPooler
 from .progress import report
@@ -260,6 +261,7 @@ def model_card(encoder: PooledEncoder, training: Mapping[str, Any], parameters: 
         else ""
     )
     stopped = " (stopped early)" if training["stopped"] else ""
+    means = f" A mean is taken over {MEANING[encoder.texts.tokens]}." if design.means else ""
     base = f"base_model: {backbone}\n" if "/" in backbone and not Path(backbone).is_absolute() else ""
     return f"""---
 library_name: pooling-explorer
@@ -274,7 +276,7 @@ pipeline_tag: sentence-similarity
 
 A text-embedding variant made with Pooling Explorer: {design.pooling} pooling, {design.attention} attention
 ({design.note or "a baseline"}; Tang & Yang, arXiv 2409.02727). Vectors have {encoder.dimension} dimensions and unit
-length; compare them by dot product. Texts are cut at {encoder.texts.max_length} tokens.
+length; compare them by dot product. Texts are cut at {encoder.texts.max_length} tokens.{means}
 
 {parameters:,} parameters were trained: a LoRA adapter{" and the pooler" if design.trainable_pooler else ""}.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MINILM, Design, design
+from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, Design, Tokens, design, reads_phrase
 from .errors import InputError
 from .record import read_record
 from .store import CHECKPOINTS, data_dir
@@ -68,6 +68,12 @@ class Variant:
         return self.record.get("scores", {})
 
     @property
+    def tokens(self) -> Tokens:
+        """Over which tokens it takes a mean, where it takes one; the paper's choice if its record names none."""
+        asked = (self.record.get("texts") or {}).get("tokens")
+        return asked if asked in MEANING else "all"
+
+    @property
     def how(self) -> str:
         """One sentence on what it is and how it came to be."""
         if self.source == "lexical":
@@ -75,15 +81,15 @@ class Variant:
         if self.source == "sentence-transformers":
             return "A sentence-transformers model with its own pooling and prompts."
         assert self.design is not None
-        reads = f"Reads {self.design.phrase}, {self.design.attention} attention."
+        told = f"Reads {reads_phrase(self.design, self.tokens)}, {self.design.attention} attention."
         if self.backbone == LM:
-            reads += " On a small language model made for teaching, not for search."
+            told += " On a small language model made for teaching, not for search."
         if self.source == "published":
-            return f"The published model, untouched. {reads}"
+            return f"The published model, untouched. {told}"
         if self.source == "untrained":
-            return f"Not trained: the backbone's own weights, read in a way they were not trained for. {reads}"
+            return f"Not trained: the backbone's own weights, read in a way they were not trained for. {told}"
         steps = self.record.get("training", {}).get("steps")
-        return f"Trained{f' for {steps} steps' if steps else ''}. {reads}"
+        return f"Trained{f' for {steps} steps' if steps else ''}. {told}"
 
     def to_json(self) -> dict[str, Any]:
         """As `variants --json` and the API list it; "reads" stands there where the pooler leaves a choice."""
@@ -97,6 +103,7 @@ class Variant:
             "attention": design.attention if design else None,
             **reads,
             "backbone": self.backbone or None,
+            "tokens": self.tokens if self.design and self.design.means else None,
             "trained": self.trained,
             "how": self.how,
             "scores": dict(self.scores),

@@ -332,7 +332,9 @@ def test_the_probe_measures_every_layers_own_vector(lab, name, read):
     assert len(probe.ndcg) == 3
     assert all(0 <= score <= 1 for score in probe.ndcg)
     assert probe.ndcg[probe.best - 1] == max(probe.ndcg)
+    assert probe.tokens == (None if read == "layer-eos" else "without-first")
     if name in ("eos-causal", "mean-bidirectional"):  # the last layer's own vector is what these designs hand out
+        probe = lab.probe(name, words, tokens="all")
         assert probe.scores[-1].values("nDCG").tolist() == probe.own.values("nDCG").tolist()
     json.dumps(probe.to_json(), allow_nan=False)
 

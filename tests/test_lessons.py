@@ -45,7 +45,7 @@ def test_every_lesson_sets_up_what_exists(bench):
         assert (one.setup.tab == "layers") == bool(one.setup.reads)
         assert not one.setup.reads or one.setup.reads in one.setup.variants
         assert claim_of(one.claim).statement
-    assert len({one.id for one in LESSONS}) == 7
+    assert len({one.id for one in LESSONS}) == 8
     with pytest.raises(InputError, match="no lesson 'nope'"):
         lesson("nope")
 
@@ -78,6 +78,9 @@ def test_findings_say_what_the_parts_say(bench, findings):
         probe, tokens = bench.lab.probe(name, bench.corpus), bench.lab.next_token(name, bench.corpus)
         assert [row[at] for row in findings["layers"].rows] == [f"{value:.3f}" for value in probe.ndcg]
         assert [row[at + 1] for row in findings["layers"].rows] == [f"{value:.1%}" for value in tokens.scores]
+    sunk = {tokens: bench.lab.probe(experiments.LM_START, bench.corpus, tokens=tokens) for tokens in ("all", None)}
+    for at, tokens in ((4, "all"), (5, None)):
+        assert [row[at] for row in findings["sinks"].rows] == [f"{value:.3f}" for value in sunk[tokens].ndcg]
     weights = bench.lab.documents(experiments.LAYERED, bench.corpus).mean
     assert [row[1] for row in findings["mixing"].rows] == [f"{100 * w:.1f} %" for w in weights]
 

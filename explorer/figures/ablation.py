@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from ..designs import Tokens
 from ..layers.ablation import AblationReport, WhyHere
 from ..layers.next_token import NextToken
 from ..layers.probe import METRIC, Probe
@@ -72,24 +74,42 @@ def ablation_bars(report: AblationReport, title: str, settings: str) -> go.Figur
     return finished(figure, plain(title, 80), f"{settings} · {report.intact.n} queries · {told}", 620)
 
 
+READ: dict[Tokens | None, str] = {
+    None: "end token",
+    "all": "mean of all tokens",
+    "without-first": "mean without the first token",
+    "text": "mean of the text alone",
+}
+"""What stands for a layer, as a legend has room for it."""
+
+
 def probe_curves(probes: Sequence[Probe], title: str, settings: str, guessed: Sequence[NextToken] = ()) -> go.Figure:
     """nDCG@k of every layer's own vector, a line a variant; a dotted line where the variant itself stands.
 
-    For language models also the share of next tokens that each layer guesses, dashed, on the same scale.
+    A second probe of the same variant, by the mean of other tokens, is a dotted line with small marks. For language
+    models also the share of next tokens that each layer guesses, dashed, on the same scale.
     """
     figure = go.Figure()
+    drawn: set[str] = set()
     for probe in probes:
-        look, name, n = style(probe.variant), plain(label(probe.variant), 40), len(probe.ndcg)
+        look, short, n = style(probe.variant), plain(label(probe.variant), 40), len(probe.ndcg)
+        name, second = f"{short}: {READ[probe.tokens]}", probe.variant in drawn
+        lowest = int(np.argmin(probe.ndcg)) + 1
+        named = (lowest,) if second else (probe.best, n)
         figure.add_scatter(
             x=list(range(1, n + 1)), y=probe.ndcg, name=name, mode="lines+markers+text", cliponaxis=False,
-            text=[f"{v:.3f}" if i in (probe.best, n) else "" for i, v in enumerate(probe.ndcg, start=1)],
-            textposition="top center", line={"color": look.colour, "dash": look.dash, "width": 2},
-            marker={"symbol": look.marker, "size": 9},
+            text=[f"{v:.3f}" if i in named else "" for i, v in enumerate(probe.ndcg, start=1)],
+            textposition="top center",
+            line={"color": look.colour, "dash": "dot" if second else look.dash, "width": 1.5 if second else 2},
+            marker={"symbol": look.marker, "size": 5 if second else 9},
             hovertemplate="layer %{x}: %{y:.4f}<extra>" + name + "</extra>",
         )  # fmt: skip
+        if second:
+            continue
+        drawn.add(probe.variant)
         own = probe.own.mean(METRIC)
         figure.add_scatter(
-            x=[1, n], y=[own, own], mode="lines+text", text=[f"{name} itself {own:.3f}", ""],
+            x=[1, n], y=[own, own], mode="lines+text", text=[f"{short} itself {own:.3f}", ""],
             textposition="top right", textfont={"size": 11}, line={"color": look.colour, "width": 1, "dash": "dot"},
             hoverinfo="skip", showlegend=False,
         )  # fmt: skip

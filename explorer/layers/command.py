@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from ..designs import Tokens
 from ..errors import InputError
+
+SINKS_ON = "everyday"
+"""The corpus of `--sinks` where none is named."""
+
+WEIGHTS = ("uniform", "position", "unit")
+"""`token_selection.TokenWeights`, which would bring torch."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +31,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-b", metavar="LABEL", help="a second label, to be compared with the first")
     parser.add_argument("--ablate", action="store_true", help="quality without each layer, and with each one alone")
     parser.add_argument("--probe", action="store_true", help="quality of every layer's own vector")
+    parser.add_argument(
+        "--tokens", choices=get_args(Tokens),
+        help="with --probe: over which tokens a layer's mean is taken (without-first, or what the variant leaves out)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--token-weights", default="uniform", choices=WEIGHTS,
+        help="with --probe: tokens count alike, by their position, or each brought to length one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sinks", action="store_true",
+        help=f"which token holds the mean of each layer, of --text or of --corpus (default: {SINKS_ON})",
+    )  # fmt: skip
     parser.add_argument("--sts", metavar="FILE", help="with --probe: also how each layer orders these scored pairs")
     parser.add_argument("--next-token", action="store_true", help="with --probe: also the tokens each layer guesses")
     parser.add_argument("--figure", metavar="FILE.svg", help="with --probe: its curves as a picture")
@@ -35,15 +54,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check(options: argparse.Namespace) -> list[int]:
     """The layers that are off. Raises `InputError` for options that do not go together."""
+    if options.sinks:
+        return check_sinks(options)
     if (options.text is None) == (options.corpus is None):
         raise InputError("give either --text or --corpus")
     for name, needs in (
         ("text_b", "text"), ("label", "corpus"), ("label_b", "label"), ("ablate", "corpus"),
-        ("probe", "corpus"), ("sts", "probe"), ("next_token", "probe"), ("figure", "probe"),
+        ("probe", "corpus"), ("tokens", "probe"), ("sts", "probe"), ("next_token", "probe"), ("figure", "probe"),
         ("query", "corpus"), ("off", "query"), ("document", "query"),
     ):  # fmt: skip
         if getattr(options, name) and not getattr(options, needs):
             raise InputError(f"--{name.replace('_', '-')} needs --{needs}")
+    if options.token_weights != "uniform" and not options.probe:
+        raise InputError("--token-weights needs --probe")
     if options.figure and not options.figure.endswith(".svg"):
         raise InputError(f"--figure names a file that ends with .svg, not '{options.figure}'")
     if not 1 <= options.top_k <= 50:
@@ -55,6 +78,19 @@ def check(options: argparse.Namespace) -> list[int]:
     return [int(part) for part in parts]
 
 
+def check_sinks(options: argparse.Namespace) -> list[int]:
+    """No layer is off. Raises `InputError` for options that do not go with --sinks."""
+    if options.text is not None and options.corpus is not None:
+        raise InputError("give --sinks either --text or --corpus")
+    for name in (
+        "text_b", "versus", "label", "label_b", "ablate", "probe", "tokens", "sts", "next_token", "figure", "query",
+        "off", "document",
+    ):  # fmt: skip
+        if getattr(options, name):
+            raise InputError(f"--sinks makes a table of its own: leave out --{name.replace('_', '-')}")
+    return []
+
+
 def run(options: argparse.Namespace, shelf: Any) -> dict[str, Any]:
     """The document that --json prints."""
     off = check(options)
@@ -62,7 +98,24 @@ def run(options: argparse.Namespace, shelf: Any) -> dict[str, Any]:
     from .lab import LayerLab
 
     lab = LayerLab(Comparer(shelf))
+    if options.sinks:
+        return of_sinks(options, lab)
     return of_text(options, lab) if options.text is not None else of_corpus(options, lab, off)
+
+
+def progress(stage: str, done: int, total: int) -> None:
+    """One line on standard error that counts up."""
+    print(f"\r{stage}: {done:,}/{total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def of_sinks(options: argparse.Namespace, lab: Any) -> dict[str, Any]:
+    """Which token holds the mean, of one text or over a corpus."""
+    if options.text is not None:
+        return {"sinks": lab.sinks(options.variant, options.text, options.kind).to_json()}
+    from ..corpora.library import open_anything
+
+    corpus = open_anything(options.corpus or SINKS_ON)
+    return {"sinks": lab.sink_table(options.variant, corpus, options.top_k, progress).to_json()}
 
 
 def of_text(options: argparse.Namespace, lab: Any) -> dict[str, Any]:
@@ -107,7 +160,7 @@ def draw_probes(file: Path, result: dict[str, Any]) -> None:
     found = [result[key] for key in ("probe", "sts", "next_token") if key in result]
     names = [f"{p['metric']}, {p.get('corpus') or p['name']}" for p in found]
     lines = [Curve(name, p["scores"]) for name, p in zip(names, found, strict=True)]
-    title = f"{result['variant']}: every layer's own vector ({found[0]['read']})"
+    title = f"{result['variant']}: every layer's own vector ({found[0].get('vector', 'states')})"
     try:
         with whole_file(file) as temporary:
             temporary.write_text(alone(curves(lines, title), title), encoding="utf-8")
@@ -121,10 +174,8 @@ def of_corpus(options: argparse.Namespace, lab: Any, off: list[int]) -> dict[str
     from .reading import NOT_EXPLANATION
     from .samples import contrast
 
-    def progress(stage: str, done: int, total: int) -> None:
-        print(f"\r{stage}: {done:,}/{total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-
     pairs = scored_pairs(options.sts) if options.sts else []
+    how = {"tokens": options.tokens, "weights": options.token_weights}
     corpus = open_anything(options.corpus)
     first = lab.documents(options.variant, corpus, options.label, progress)
     result: dict[str, Any] = {
@@ -146,9 +197,9 @@ def of_corpus(options: argparse.Namespace, lab: Any, off: list[int]) -> dict[str
     if options.ablate:
         result["ablation"] = lab.ablate(options.variant, corpus, options.top_k, progress).to_json()
     if options.probe:
-        result["probe"] = lab.probe(options.variant, corpus, None, options.top_k, progress).to_json()
+        result["probe"] = lab.probe(options.variant, corpus, None, options.top_k, progress, **how).to_json()
     if pairs:
-        result["sts"] = lab.probe_pairs(options.variant, Path(options.sts).name, pairs).to_json()
+        result["sts"] = lab.probe_pairs(options.variant, Path(options.sts).name, pairs, **how).to_json()
     if options.next_token:
         result["next_token"] = lab.next_token(options.variant, corpus, progress).to_json()
     if options.figure:
@@ -173,6 +224,9 @@ def bar(share: float, width: int = 30) -> str:
 
 def show(result: dict[str, Any]) -> None:
     """Print what `run` made."""
+    if "sinks" in result:
+        show_sinks(result["sinks"])
+        return
     if "text" in result:
         show_text(result)
     else:
@@ -216,12 +270,12 @@ def show_corpus(result: dict[str, Any]) -> None:
         show_ablation(result["ablation"])
     if "probe" in result:
         p = result["probe"]
-        print(f"\n{p['metric']} of every layer's own vector ({p['read']}), {p['queries']} queries; ", end="")
+        print(f"\n{p['metric']} of every layer's own vector ({p['vector']}), {p['queries']} queries; ", end="")
         print(f"the variant itself: {p['variant_score']:.3f}")
         show_scores(p)
     if "sts" in result:
         p = result["sts"]
-        print(f"\n{p['metric']} of every layer's own vector on {p['pairs']:,} pairs of {p['name']}; ", end="")
+        print(f"\n{p['metric']} of every layer's own vector ({p['vector']}) on {p['pairs']:,} pairs of {p['name']}")
         print(f"the variant itself: {p['variant_score']:.3f}")
         show_scores(p)
     if "next_token" in result:
@@ -242,6 +296,34 @@ def show_corpus(result: dict[str, Any]) -> None:
             print(
                 f"  without layer {m['layer']:>2}: rank {m['rank']}, score {m['score']:.3f} ({m['score_change']:+.3f})"
             )
+
+
+def show_sinks(found: dict[str, Any]) -> None:
+    """A line a layer: of one text its longest state, of a corpus its first token and what the means retrieve."""
+    if "text" in found:
+        print(f"{found['variant']}: the longest state of each layer, and what it holds of the mean of all tokens\n")
+        print("  layer      norm  median of others  share of the mean  cosine  token")
+        for i, layer in enumerate(found["layers"]):
+            top = found["longest"][i]
+            mark = "  sink" if top["sink"] else ""
+            print(
+                f"  {layer:>5} {top['norm']:>9,.1f} {top['norm_others'] or 0:>17,.1f} {top['share']:>18.1%} "
+                f"{top['cosine']:>7.4f}  {top['token']}{mark}"
+            )
+        print("\n" + "\n".join(found["sentences"]))
+    else:
+        scored = f"  {found['metric']} all  without the first" if found["metric"] else ""
+        print(f"{found['variant']} on {found['corpus']}: the first token of {found['texts']:,} texts, layer by layer\n")
+        print(f"  layer      norm  median of others  share of the mean  cosine  sinks a text{scored}")
+        for row in found["layers"]:
+            scores = f"{row['ndcg']:>13.3f} {row['ndcg_without_first']:>18.3f}" if scored else ""
+            norms = f"{row['norm_first']:>9,.1f} {row['norm_others']:>17,.1f}"
+            print(
+                f"  {row['layer']:>5} {norms} {row['share_first']:>18.1%} {row['cosine_first']:>7.4f} "
+                f"{row['sinks']:>13.2f}{scores}"
+            )
+        print(f"\n{found['sentence']}")
+    print(found["rule"])
 
 
 def show_scores(p: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +22,18 @@ from ..corpora.library import query_id
 from ..designs import States
 from ..encoder import Kind, PooledEncoder
 from ..errors import InputError
+from ..measures import QueryScores
 from ..store import Cancel, Progress
+from ..token_selection import Tokens, TokenWeights
 from . import next_token
 from .ablation import DEPTH, Ablation, AblationReport, Reranking, WhyHere, check_switchable
 from .next_token import NextToken
 from .probe import PairsProbe, Probe, judged_queries, pair_correlations, probe_layers
 from .reading import Reading, pooled, read
 from .samples import WeightSample, fixed_weights, sample_weights
-from .states import SUMMARIES, LayerStates, summary
+from .sink_table import SinkTable, sink_table
+from .sinks import LESS, TextSinks, sinks_of
+from .states import SUMMARIES, LayerStates, probe_tokens, summary
 
 HELD = 2
 """Variants and corpora whose states are held in memory; others are read from disk again."""
@@ -126,32 +131,98 @@ class LayerLab:
         k: int = 10,
         progress: StageProgress | None = None,
         cancel: Cancel | None = None,
+        *,
+        tokens: Tokens | None = None,
+        weights: TokenWeights = "uniform",
     ) -> Probe:
-        """nDCG@k of every layer's own vector: `states` "layer-eos" or "layer-means", default as the design reads."""
+        """nDCG@k of every layer's own vector on the judged queries of a corpus.
+
+        `states`: "layer-eos" or "layer-means", default as the design reads. `tokens`, `weights`: over which tokens
+        means are taken and how these count, default as `probe_tokens` says. Raises `InputError`, `Cancelled`.
+        """
         judged = judged_queries(corpus)
         encoder = self.encoder(variant)
-        if states is not None and states not in SUMMARIES:
-            raise InputError(f"a layer's vector is one of {', '.join(SUMMARIES)}, not '{states}'")
-        chosen = states or summary(encoder)
-        documents = self._states(encoder, corpus, chosen, progress, cancel)
-        queries = self.states.queries(encoder, list(judged.values()), chosen)
-        scores = probe_layers(documents, queries, corpus, judged, k, _stage("probing", progress), cancel)
+        chosen = checked_states(encoder, states)
+        over = probe_tokens(encoder, chosen, tokens)
+        scores = self._scores(encoder, corpus, judged, chosen, k, progress, cancel, tokens=over, weights=weights)
         ranked = self.comparer.compare_many(
             corpus, judged, [variant], k, progress=_encoding(progress), cancel=cancel
         ).quality
-        return Probe(encoder.name, corpus.name, chosen, len(corpus), scores, ranked[encoder.name])
+        return Probe(
+            encoder.name, corpus.name, chosen, len(corpus), scores, ranked[encoder.name], over,
+            weights if over else "uniform",
+        )  # fmt: skip
 
     def probe_pairs(
-        self, variant: str, name: str, pairs: Sequence[tuple[str, str, float]], states: States | None = None
+        self,
+        variant: str,
+        name: str,
+        pairs: Sequence[tuple[str, str, float]],
+        states: States | None = None,
+        *,
+        tokens: Tokens | None = None,
+        weights: TokenWeights = "uniform",
     ) -> PairsProbe:
-        """How well each layer's own vector orders scored pairs of texts; `states` as in `probe`."""
+        """How well each layer's own vector orders scored pairs of texts; the choices are those of `probe`."""
         encoder = self.encoder(variant)
-        chosen = states or summary(encoder)
+        chosen = checked_states(encoder, states)
+        over = probe_tokens(encoder, chosen, tokens)
         first, second, scores = [a for a, _, _ in pairs], [b for _, b, _ in pairs], [score for _, _, score in pairs]
-        read = [self.states.queries(encoder, texts, chosen) for texts in (first, second)]
+        read = [self.states.queries(encoder, texts, chosen, tokens=over, weights=weights) for texts in (first, second)]
         own = [encoder.encode(texts, "query")[:, None] for texts in (first, second)]
         found = pair_correlations(read[0], read[1], scores)
-        return PairsProbe(encoder.name, name, chosen, len(pairs), found, pair_correlations(own[0], own[1], scores)[0])
+        return PairsProbe(
+            encoder.name, name, chosen, len(pairs), found, pair_correlations(own[0], own[1], scores)[0], over,
+            weights if over else "uniform",
+        )  # fmt: skip
+
+    def sinks(self, variant: str, text: str, kind: Kind = "document") -> TextSinks:
+        """Which tokens of one text are attention sinks, and what each holds of the mean of every layer."""
+        self.comparer.limits.check_text(text)
+        return sinks_of(self.encoder(variant), text, kind)
+
+    def sink_table(
+        self,
+        variant: str,
+        corpus: Corpus,
+        k: int = 10,
+        progress: StageProgress | None = None,
+        cancel: Cancel | None = None,
+    ) -> SinkTable:
+        """Layer by layer: norms, what one token holds of the mean, and what that mean retrieves with and without it.
+
+        Without judged queries nothing is retrieved. Raises `InputError`, `Cancelled`.
+        """
+        encoder = self.encoder(variant)
+        table = sink_table(encoder, corpus.name, corpus.passages, _stage("measuring tokens", progress), cancel)
+        try:
+            judged = judged_queries(corpus)
+        except InputError:
+            return table
+        scores = [
+            self._scores(encoder, corpus, judged, "layer-means", k, progress, cancel, tokens=over)
+            for over in ("all", LESS)
+        ]
+        return table.with_scores(*scores)
+
+    def _scores(
+        self,
+        encoder: PooledEncoder,
+        corpus: Corpus,
+        judged: Mapping[str, str],
+        chosen: States,
+        k: int,
+        progress: StageProgress | None,
+        cancel: Cancel | None,
+        *,
+        tokens: Tokens | None,
+        weights: TokenWeights = "uniform",
+    ) -> tuple[QueryScores, ...]:
+        """Measures of every layer's own vector."""
+        how: dict[str, Any] = {"tokens": tokens, "weights": weights}
+        documents = self.states.documents(encoder, corpus, chosen, _stage("reading layers", progress), cancel, **how)
+        queries = self.states.queries(encoder, list(judged.values()), chosen, **how)
+        return probe_layers(documents, queries, corpus, judged, k, _stage("probing", progress), cancel)
 
     def next_token(
         self, variant: str, corpus: Corpus, progress: StageProgress | None = None, cancel: Cancel | None = None
@@ -217,6 +288,13 @@ class LayerLab:
             left_out=self.comparer.itself(corpus, {query_id(corpus, query): query}),
         )[0]
         return [corpus.position[hit.id] for hit in found]
+
+
+def checked_states(encoder: PooledEncoder, states: States | None) -> States:
+    """What stands for a layer in a probe, as the design reads if nothing is asked for. Raises `InputError`."""
+    if states is not None and states not in SUMMARIES:
+        raise InputError(f"a layer's vector is one of {', '.join(SUMMARIES)}, not '{states}'")
+    return states or summary(encoder)
 
 
 def rows_of(corpus: Corpus, label: str) -> list[int]:

@@ -2,7 +2,9 @@
 texts by it, on scored pairs.
 
 The paper's motivation: what a text is about is not best readable from the last layer alone. No pooler takes part; a
-layer's vector is its end token's state or the mean of its tokens', of unit length.
+layer's vector is its end token's state or the mean of its tokens', of unit length. Unless another choice is asked for,
+the mean leaves out the first token and special ones: in many language models the mean of all is the first token (see
+`sinks`).
 """
 
 from __future__ import annotations
@@ -20,8 +22,22 @@ from ..errors import Cancelled, InputError
 from ..measures import QueryScores, quality
 from ..retrieval import DenseIndex, hits
 from ..store import Cancel, Progress
+from ..token_selection import MEANING, Tokens, TokenWeights
 
 METRIC = "nDCG"
+
+WEIGHTED: dict[TokenWeights, str] = {
+    "uniform": "",
+    "position": ", later ones weighing more",
+    "unit": ", each brought to length one",
+}
+
+
+def vector_in_words(read: States, tokens: Tokens | None, weights: TokenWeights = "uniform") -> str:
+    """What stands for a layer, as a phrase: "the end token" or "the mean of all tokens"."""
+    if read == "layer-eos" or tokens is None:
+        return "the end token"
+    return f"the mean of {MEANING[tokens]}{WEIGHTED[weights]}"
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,14 @@ class Probe:
     documents: int
     scores: tuple[QueryScores, ...]
     own: QueryScores
+    tokens: Tokens | None = None
+    """Over which tokens a layer's mean is taken; None for end tokens."""
+    weights: TokenWeights = "uniform"
+
+    @property
+    def vector(self) -> str:
+        """What stands for a layer, as a phrase."""
+        return vector_in_words(self.read, self.tokens, self.weights)
 
     @property
     def ndcg(self) -> list[float]:
@@ -52,6 +76,9 @@ class Probe:
             "documents": self.documents,
             "queries": self.own.n,
             "read": self.read,
+            "tokens": self.tokens,
+            "token_weights": self.weights,
+            "vector": self.vector,
             "metric": f"{METRIC}@{self.own.k}",
             "layers": list(range(1, len(self.scores) + 1)),
             "scores": self.ndcg,
@@ -70,6 +97,9 @@ class PairsProbe:
     pairs: int
     scores: tuple[float, ...]
     own: float
+    tokens: Tokens | None = None
+    """Over which tokens a layer's mean is taken; None for end tokens."""
+    weights: TokenWeights = "uniform"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -77,6 +107,9 @@ class PairsProbe:
             "name": self.name,
             "pairs": self.pairs,
             "read": self.read,
+            "tokens": self.tokens,
+            "token_weights": self.weights,
+            "vector": vector_in_words(self.read, self.tokens, self.weights),
             "metric": "Spearman",
             "layers": list(range(1, len(self.scores) + 1)),
             "scores": list(self.scores),

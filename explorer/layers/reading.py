@@ -21,10 +21,11 @@ import torch
 import torch.nn.functional as F
 
 from ..backbone import Backbone
-from ..designs import Design
+from ..designs import MEANING, Design, Tokens
 from ..encoder import Encoder, Kind, PooledEncoder
 from ..errors import InputError
 from ..pooling import CrossAttentionPooler
+from ..token_selection import counted_tokens
 from .contributions import Contributions, LayerMatrix, contributions_of, layer_matrix
 from .latents import LatentGroups, group_latents
 from .trace import Step, trace
@@ -180,12 +181,15 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
     ids, mask = backbone.pad([spelling.ids])
     whole = [encoder.texts.prompt(kind) + text]
     lengths = encoder.prompt_lengths(whole, kind)
-    states, state_mask = encoder.states(ids, mask, None if lengths is None else torch.tensor(lengths))
+    prompts = None if lengths is None else torch.tensor(lengths, device=ids.device)
+    states, state_mask = encoder.states(ids, mask, prompts)
     vector, a = encoder.pooler(states, state_mask, return_weights=True)
+    tokens = encoder.texts.tokens
+    counted = counted_tokens(ids, mask, tokens, backbone.special_tokens, prompts)[0].cpu().numpy()
     learned = design.trainable_pooler and not design.one_token
     before = len(spelling.ids) - 1 if design.one_token else 0
     a = F.pad(a, (before, 0))  # where the end token alone is read, the tokens before it have weight 0
-    fixed = "" if learned else token_sentence(design, len(spelling.ids))
+    fixed = "" if learned else token_sentence(design, counted, tokens)
     own = Weights((a[0, :1, :1] if design.one_token else a[0]).float().cpu().numpy(), learned, fixed)
     contributions = None
     if isinstance(encoder.pooler, CrossAttentionPooler):
@@ -196,9 +200,9 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
     return Reading(
         encoder.name, design, text, kind, spelling,
         own if multi else last_layer_alone(backbone.layers),
-        through_summary(design, len(spelling.ids)) if multi else own,
+        through_summary(design, counted, tokens) if multi else own,
         vector[0].float().cpu().numpy(),
-        tuple(trace(encoder.pooler, states[0], len(spelling.ids), design.states, norm)),
+        tuple(trace(encoder.pooler, states[0], len(spelling.ids), design.states, norm, state_mask[0], tokens)),
         tuple(note for note in (spelling.note, norm, *encoder.notes) if note),
         contributions, layer_matrix(encoder.pooler, states[0]),
     )  # fmt: skip
@@ -211,26 +215,38 @@ def last_layer_alone(layers: int) -> Weights:
     return Weights(values, False, f"This design reads the last layer alone: weight 1 on layer {layers}, for any text.")
 
 
-def through_summary(design: Design, tokens: int) -> Weights:
-    """The weights over tokens of a multi-layer design, which sees one state of every layer."""
-    values = np.full((1, 1, tokens), 1 / tokens, np.float32)
+def through_summary(design: Design, counted: np.ndarray, tokens: Tokens = "all") -> Weights:
+    """The weights over tokens of a multi-layer design, which sees one state of every layer.
+
+    `counted` [T]: 1 for the tokens that its means are taken over, 0 for others.
+    """
+    values = (counted / counted.sum()).astype(np.float32)[None, None]
     if design.states == "layer-eos":
-        values = np.zeros((1, 1, tokens), np.float32)
+        values = np.zeros((1, 1, len(counted)), np.float32)
         values[..., -1] = 1
-    return Weights(values, False, token_sentence(design, tokens))
+    return Weights(values, False, token_sentence(design, counted, tokens))
 
 
-def token_sentence(design: Design, tokens: int) -> str:
+def token_sentence(design: Design, counted: np.ndarray, tokens: Tokens = "all") -> str:
     """What fixed weights over tokens amount to: those of all designs but last-layer poolers that read all tokens."""
     if design.one_token:
         return "This release reads one token, the end token: its weights are 1 by construction, for any text."
+    of, count = len(counted), int(counted.sum())
+    left_out = "" if count == of else f", 0 on the other {of - count}"
     if design.pooling == "eos":
         return "This design reads the end token alone: weight 1 on it, for any text."
     if design.pooling == "mean":
-        return f"This design reads all tokens alike: weight 1/{tokens} on each of the {tokens}."
+        if tokens == "all":
+            return f"This design reads all tokens alike: weight 1/{of} on each of the {of}."
+        return f"This variant reads {MEANING[tokens]} alike: weight 1/{count} on each of these {count}{left_out}."
     if design.states == "layer-eos":
         return "Of every layer this design reads the end token alone: weight 1 on it, for any text."
-    return f"Of every layer this design reads the mean of all tokens: weight 1/{tokens} on each of the {tokens}."
+    if tokens == "all":
+        return f"Of every layer this design reads the mean of all tokens: weight 1/{of} on each of the {of}."
+    return (
+        f"Of every layer this variant reads the mean of {MEANING[tokens]}: weight 1/{count} on each of these "
+        f"{count}{left_out}."
+    )
 
 
 def final_norm(backbone: Backbone) -> str:

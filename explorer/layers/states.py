@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -40,15 +40,31 @@ def summary(encoder: PooledEncoder) -> States:
     return "layer-eos" if encoder.design.attention == "causal" else "layer-means"
 
 
+def probe_tokens(encoder: PooledEncoder, read: States, tokens: Tokens | None = None) -> Tokens | None:
+    """Over which tokens the means of a probe are taken; None where it reads the end tokens.
+
+    If nothing is asked for, neither the first token nor special ones: a layer's mean may be little else than its first
+    token (see `sinks`). A variant that leaves out more is probed as it reads.
+    """
+    if read != "layer-means":
+        return None
+    own = encoder.texts.tokens
+    return tokens or ("without-first" if own == "all" else own)
+
+
 class StatesEncoder(PooledEncoder):
     """A variant without its pooler: its "vector" is the states of all layers, laid end to end [L * d].
 
     `tokens`: which tokens a layer's mean is taken over, those of the variant if it is None; `weights`: how they count.
+    Neither matters to states of end tokens.
     """
 
     def __init__(
         self, encoder: PooledEncoder, read: States, tokens: Tokens | None = None, weights: TokenWeights = "uniform"
     ) -> None:
+        """Raises `InputError` for tokens or weights that are none."""
+        if weights not in get_args(TokenWeights):
+            raise InputError(f"token weights '{weights}' are none of: {', '.join(get_args(TokenWeights))}")
         self.__dict__.update(encoder.__dict__)
         self.whole = encoder
         self.read, self.weights = read, weights
@@ -110,9 +126,15 @@ class LayerStates:
         read: States | None = None,
         progress: Progress | None = None,
         cancel: Cancel | None = None,
+        *,
+        tokens: Tokens | None = None,
+        weights: TokenWeights = "uniform",
     ) -> np.ndarray:
-        """float32 [n, L, d] of a corpus in order. Raises `Cancelled`, and `InputError` if they are too many to hold."""
-        plain = StatesEncoder(encoder, read or summary(encoder))
+        """float32 [n, L, d] of a corpus in order; `tokens` and `weights` as `StatesEncoder` takes them.
+
+        Raises `Cancelled`, and `InputError` if they are too many to hold.
+        """
+        plain = StatesEncoder(encoder, read or summary(encoder), tokens, weights)
         size = 4 * len(corpus) * plain.dimension
         if size > LARGEST:
             raise InputError(
@@ -123,12 +145,28 @@ class LayerStates:
         flat = self._stored.documents(plain, corpus, progress, cancel)
         return flat.reshape(len(corpus), plain.layers, plain.width)
 
-    def is_stored(self, encoder: PooledEncoder, corpus: Corpus, read: States | None = None) -> bool:
+    def is_stored(
+        self,
+        encoder: PooledEncoder,
+        corpus: Corpus,
+        read: States | None = None,
+        *,
+        tokens: Tokens | None = None,
+        weights: TokenWeights = "uniform",
+    ) -> bool:
         """Whether `documents` would answer from disk."""
-        return self._stored.path(StatesEncoder(encoder, read or summary(encoder)), corpus).is_file()
+        plain = StatesEncoder(encoder, read or summary(encoder), tokens, weights)
+        return self._stored.path(plain, corpus).is_file()
 
     @staticmethod
-    def queries(encoder: PooledEncoder, texts: Sequence[str], read: States | None = None) -> np.ndarray:
+    def queries(
+        encoder: PooledEncoder,
+        texts: Sequence[str],
+        read: States | None = None,
+        *,
+        tokens: Tokens | None = None,
+        weights: TokenWeights = "uniform",
+    ) -> np.ndarray:
         """float32 [q, L, d] of query texts."""
-        plain = StatesEncoder(encoder, read or summary(encoder))
+        plain = StatesEncoder(encoder, read or summary(encoder), tokens, weights)
         return plain.encode(texts, kind="query").reshape(len(texts), plain.layers, plain.width)

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..designs import States
-from ..pooling import CrossAttentionPooler, Pooler, normalize
+from ..designs import States, Tokens
+from ..pooling import CrossAttentionPooler, MeanPooler, Pooler, normalize
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,12 @@ SUMMARY: dict[States, tuple[str, str]] = {
     "layer-eos": ("state of the end token in every layer", "H_i = layer i at the end token"),
     "layer-means": ("mean over the tokens in every layer", "H_i = mean of layer i over the tokens"),
 }
+COUNTED: dict[Tokens, str] = {
+    "all": "",
+    "without-first": "neither the first token nor special ones",
+    "text": "neither the first token, special ones nor the prompt",
+}
+"""What a mean leaves out, as a note on the step that takes it."""
 
 SUM_ONE = "a distribution a head and latent: sum 1"
 ALONE = "over one state: every weight is 1, whatever the queries and keys are"
@@ -56,23 +62,37 @@ def norms(rows: Tensor) -> tuple[float, ...]:
 
 
 @torch.inference_mode()
-def trace(pooler: Pooler, states: Tensor, tokens: int, read: States, note: str = "") -> list[Step]:
-    """The steps of one text from `states` [n, d]; `note` goes to the states (the final norm, where there is one)."""
+def trace(
+    pooler: Pooler,
+    states: Tensor,
+    tokens: int,
+    read: States,
+    note: str = "",
+    mask: Tensor | None = None,
+    over: Tokens = "all",
+) -> list[Step]:
+    """The steps of one text from `states` [n, d]; `note` goes to the states (the final norm, where there is one).
+
+    `mask` [n]: the states that the pooler reads, all if it is None; `over`: the tokens that means are taken over.
+    """
     per = "token" if read in ("tokens", "last-token") else "layer"
     what, formula = SUMMARY[read]
+    left_out = COUNTED[over] if read == "layer-means" else ""
+    told = "; ".join(part for part in (left_out, note) if part)
     steps = [
         Step("tokens", "text → tokens, end token last", (tokens,)),
-        Step(what, formula, tuple(states.shape), norms(states), per, note),
+        Step(what, formula, tuple(states.shape), norms(states), per, told),
     ]
-    rest = _learned if isinstance(pooler, CrossAttentionPooler) else _fixed
-    return [*steps, *rest(pooler, states, per)]  # type: ignore[arg-type]
+    if isinstance(pooler, CrossAttentionPooler):
+        return [*steps, *_learned(pooler, states, per)]
+    return [*steps, *_fixed(pooler, states, per, mask, COUNTED[over] if isinstance(pooler, MeanPooler) else "")]
 
 
-def _fixed(pooler: Pooler, states: Tensor, per: str) -> list[Step]:
-    vector, weights = pooler(states[None], return_weights=True)
+def _fixed(pooler: Pooler, states: Tensor, per: str, mask: Tensor | None, note: str) -> list[Step]:
+    vector, weights = pooler(states[None], None if mask is None else mask[None], return_weights=True)
     mixed = weights[0, 0, 0] @ states.float()
     return [
-        Step("fixed weights", "w, the same for every text of this length", (len(states),)),
+        Step("fixed weights", "w, whatever the text says", (len(states),), note=note),
         Step("mix", f"sum of w_i H_i over every {per} i", tuple(mixed.shape), norms(mixed[None])),
         _vector(vector),
     ]

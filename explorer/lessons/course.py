@@ -1,4 +1,4 @@
-"""The seven lessons, in their order. Texts only: what is true of the checkpoints is measured, never written here."""
+"""The eight lessons, in their order. Texts only: what is true of the checkpoints is measured, never written here."""
 
 from __future__ import annotations
 
@@ -85,8 +85,9 @@ LESSONS = (
         (
             "A transformer is a stack: every layer reads the states of the one below and writes new ones. The usual poolers "
             "read the last layer alone and throw the others away.",
-            "But each layer has states that can be read. Here every layer’s mean, in a small language model that was trained "
-            "for nothing but the next token, is used by itself as the embedding; and every layer is asked for the next token: which share does it guess?",
+            "But each layer has states that can be read. Here every layer’s mean (without the first token and special ones), in "
+            "a small language model that was trained for nothing but the next token, is used by itself as the embedding; and "
+            "every layer is asked for the next token: which share does it guess?",
         ),
         "Read alone, which layer finds the most documents?",
         ("one of the first", "one in the middle", "the last one"),
@@ -99,6 +100,37 @@ LESSONS = (
         ),
         Setup("layers", (LM_START, LM_CAUSAL), "soft egg liquid yolk minutes", LM_CAUSAL),
         "all-layers",
+        partial(reproduce.on_retrieval, home=reproduce.LM_HOME),
+    ),
+    Lesson(
+        "sinks",
+        "Which token holds the mean?",
+        (
+            "A mean over tokens looks fair: each of T tokens counts 1/T. But states differ in length, and a long one pulls the "
+            "mean towards itself. What a token holds of the mean can be told exactly: its state’s part along the mean, as a "
+            "share; all shares sum to 1.",
+            "In many causal language models the first token’s state is a hundred times longer than the others’. It is called an "
+            "attention sink: attention weights sum to 1, and a head that has nothing to read puts its weight on a token that "
+            "all others see and that means little. Here the language model is read as pretrained, over all passages.",
+        ),
+        "In the layer where one token holds most of the mean, how much is that, on average over the texts?",
+        (
+            "about its even share: less than three times 1/T",
+            "several times its even share, but no more than half",
+            "more than half: the mean is that token",
+        ),
+        experiments.sinks,
+        (
+            "Sinks appear in pretraining once a model has seen enough text (Gu et al. 2025, arXiv 2410.10781): a small model that "
+            "was trained briefly may have none, most language models in use have one. Where there is a sink, the means of any "
+            "two texts are nearly the same vector and retrieve little. The rule here: a token is a sink if its state is longer "
+            "than ten times the median of the others.",
+            "The remedy is to leave the first token out of the mean. Probes by layer do so unless asked, and training can "
+            "(Fine-tune, “Tokens of a mean”). The paper takes all tokens; training for embedding then has to mend it. In Layers, "
+            "look at the length of every token’s state, for this or another backbone.",
+        ),
+        Setup("layers", (LM_START, LM_CAUSAL), "My passport was stolen on holiday, how do I get home?", LM_START),
+        "pooling-alone",
         partial(reproduce.on_retrieval, home=reproduce.LM_HOME),
     ),
     Lesson(

@@ -26,6 +26,9 @@ SAME = 0.9999
 EVEN = 1.5
 """Weights count as even while the largest is at most so many times 1/L."""
 
+HALF, SEVERAL = 0.5, 3
+"""The share above which a token is said to be the mean, and how many times its even share count as several."""
+
 
 def pooling(bench: Bench) -> Finding:
     """One set of weights, read by mean and by end token: do they find the same documents?"""
@@ -107,6 +110,24 @@ def each_layer(bench: Bench) -> Finding:
         f"layer {after.best} is best with {max(after.ndcg):.3f}, and the last layer guesses {guessed_after[-1]:.1%}.",
         ("layer", f"nDCG@{K}", "next token", f"trained: nDCG@{K}", "next token"),
         rows, answer, command=_layers("--probe --next-token", variant=LM_START),
+    )  # fmt: skip
+
+
+def sinks(bench: Bench) -> Finding:
+    """What one token of the language model holds of each layer's mean, and what that mean retrieves without it."""
+    table = bench.lab.sink_table(LM_START, bench.corpus, K, bench.progress, bench.cancel)
+    worst = max(table.layers, key=lambda row: row.most)
+    answer = 2 if worst.most > HALF else 1 if worst.most > SEVERAL * table.even else 0
+    rows = [
+        (str(row.layer), f"{row.first:,.0f}", f"{row.others:,.0f}", f"{row.most:.1%}", f"{score:.3f}", f"{without:.3f}")
+        for row, score, without in zip(table.layers, table.ndcg, table.ndcg_without, strict=True)
+    ]
+    at = worst.layer - 1
+    return Finding(
+        f"{table.sentence} In layer {worst.layer}, leaving out the first token and special ones changes nDCG@{K} of "
+        f"the mean from {table.ndcg[at]:.3f} to {table.ndcg_without[at]:.3f}.",
+        ("layer", "norm of the first token", "of the others", "one token holds", f"nDCG@{K}", "without the first"),
+        rows, answer, command=f"python -m explorer layers --variant {LM_START} --corpus {CORPUS} --sinks",
     )  # fmt: skip
 
 

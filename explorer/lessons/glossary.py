@@ -8,6 +8,8 @@ GLOSSARY: dict[str, str] = {
     "agreement": "How alike two rankings are, whatever their quality: overlap@k and rank-biased overlap.",
     "anisotropy": "Embeddings that all point in about the same direction; their mean cosine is then far above 0.",
     "attention": "How tokens read one another: each takes a weighted sum of the states it may see.",
+    "attention sink": "A token, mostly the first, to which heads give the weight they have no use for; its state may be a "
+    "hundred times longer than the others’, so that a mean over tokens is that token.",
     "backbone": "The pretrained transformer that all variants of one family share.",
     "baseline": "What stands beside the designs for comparison and is not trained here.",
     "batch": "The pairs of one training step. Every other positive of a batch serves as a negative.",

@@ -20,7 +20,7 @@ def to_markdown(study: Study) -> str:
         parts += ["## Scores", _table(study), words.READING]
     parts += _matrices(study)
     if study.layers:
-        parts += ["## What the multi-layer poolers read", words.ATTENTION, _layers(study)]
+        parts += ["## What the multi-layer poolers read", words.attention(study), _layers(study)]
     costs = words.costs(study)
     if costs:
         parts += ["## Cost", table(words.COST_HEADS, [cost.texts for cost in costs])]

@@ -175,7 +175,7 @@ def _layers(study: Study) -> str:
         title, look = f"Weight of each layer in {one.name}", style(one.name)
         picture = svg.columns(one.mean, one.weights, 1 / len(one.mean), title, look.colour)
         shown.append(f"<figure><h3>{_symbol(one.name)}{escape(one.name)}</h3>{picture}</figure>")
-    return f'<p>{escape(words.ATTENTION)}</p><div class="figures">{"".join(shown)}</div>'
+    return f'<p>{escape(words.attention(study))}</p><div class="figures">{"".join(shown)}</div>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
+from ..designs import DESIGNS, MEANING, Tokens
 from ..run import duration
 from .results import ALL, VERDICTS, Entry, Estimate, Latency, Pair, Study
 
@@ -65,6 +66,23 @@ def unfinished(study: Study) -> str:
     return f"Not finished: {done} of {len(study.runs)} runs are evaluated."
 
 
+def tokens_of(study: Study) -> Tokens:
+    """Over which tokens all designs of the study take a mean; older studies, which do not say, took all."""
+    tokens = study.setup["training"].get("tokens")
+    return tokens if tokens in MEANING else "all"
+
+
+def attention(study: Study) -> str:
+    """What is to be known of the pictures of layer weights: they depend on the tokens that a layer's mean is over."""
+    if not any(DESIGNS[one.name].states == "layer-means" for one in study.layers if one.name in DESIGNS):
+        return ATTENTION
+    other = "without the first token" if tokens_of(study) == "all" else "over all tokens"
+    return (
+        f"{ATTENTION} Where a layer is read by a mean, it is the mean of {MEANING[tokens_of(study)]}; means {other} "
+        "give other weights."
+    )
+
+
 def setup_rows(study: Study) -> list[tuple[str, str]]:
     """What was done, field by field."""
     setup, config = study.setup, study.setup["training"]
@@ -81,6 +99,8 @@ def setup_rows(study: Study) -> list[tuple[str, str]]:
     rows.append(("training", f"{steps}, {rates}, {config['schedule']}, scale {config['scale']:g}"))
     lora = f"rank {config['lora_rank']}, alpha {config['lora_alpha']}, dropout {config['lora_dropout']:g}"
     rows.append(("adapter", f"LoRA, {lora}; pooler starts {config['pooler_init']}; {config['max_length']} tokens"))
+    if any(DESIGNS[name].means for name in setup["designs"] if name in DESIGNS):
+        rows.append(("means", f"over {MEANING[tokens_of(study)]}"))
     if config.get("guide_weight"):
         rows.append(("teacher", f"{config['guide']}, weight {config['guide_weight']:g}"))
     for task in study.tasks.values():

@@ -10,6 +10,7 @@ from ..corpora import Corpus
 from ..layers.ablation import AblationReport, Correlation, Reranking
 from ..layers.probe import METRIC
 from ..layers.reading import NOT_EXPLANATION, Reading, Weights
+from ..layers.sinks import RULE, TextSinks
 from ..layers.trace import Step
 from ..layers.words import Word
 from .html import SCROLLS, chip, esc, note, number
@@ -92,6 +93,16 @@ def _norms(step: Step) -> str:
         return " ".join(number(n, 2) for n in norms)
     per = f" over {len(norms):,} {step.per}s" if step.per else ""
     return f"{number(min(norms), 2)} to {number(max(norms), 2)}, mean {number(sum(norms) / len(norms), 2)}{per}"
+
+
+def sinks_told(found: Sequence[TextSinks]) -> str:
+    """What the pictures of token norms show, in numbers: text by text, and what this variant reads."""
+    parts = []
+    for name, one in zip("AB", found, strict=False):
+        sinks, rest, _ = one.sentences
+        parts.append(f"<p><b>Text {name}.</b> {esc(sinks)} {esc(rest)}</p>")
+    *_, own = found[0].sentences
+    return f"{''.join(parts)}<p>{esc(own)}</p><p class='help'>{esc(RULE)}</p>"
 
 
 def reranking(found: Reranking, corpus: Corpus, k: int = 10) -> str:

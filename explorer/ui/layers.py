@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..figures import layers as figures
 from ..figures.base import plain
 from ..layers.reading import NOT_EXPLANATION, Reading, Weights, difference
+from ..layers.sinks import TextSinks
 from ..styles import label, style
 from . import download_buttons, html_layers, texts
 from .html import note, problem
@@ -148,6 +149,11 @@ def _draw_reading() -> tuple[_Shown, gr.Dropdown, gr.Dropdown]:
         added = [gr.Plot(show_label=False, elem_id=f"contributions-{side}", min_width=320) for side in "ab"]
     told = panel(elem_id="contributions-told")
     differing = gr.Plot(show_label=False, elem_id="layers-difference", visible=False)
+    panel(f"<h3 id='layers-sinks'>{texts.SINKS}</h3><p class='help'>{texts.SINKS_HELP}</p>")
+    sinks_told = panel(elem_id="sinks-told")
+    with gr.Row():
+        norms = [gr.Plot(show_label=False, elem_id=f"norms-{side}", min_width=320) for side in "ab"]
+    held = gr.Plot(show_label=False, elem_id="held")
     with gr.Accordion(texts.STEPS, open=False, elem_id="steps"):
         steps = panel()
     with gr.Accordion(f"{texts.MATRIX}; {texts.DRIFT.lower()}", open=False, elem_id="matrix"):
@@ -156,6 +162,7 @@ def _draw_reading() -> tuple[_Shown, gr.Dropdown, gr.Dropdown]:
         matrix_told = panel()
     buttons = download_buttons.draw("layers", ("Figures (HTML)", "Numbers (JSON)", "Weights (CSV)"))
     shown = [said, *words, bars, *heads, *latents, *added, told, differing, steps, matrix, drift, matrix_told]
+    shown += [sinks_told, *norms, held]
     return _Shown(shown, buttons), head, group
 
 
@@ -196,6 +203,14 @@ def readings_of(services: Services, asked: AskedReading) -> tuple[list[Reading],
     return found, versus
 
 
+def sinks_of(services: Services, asked: AskedReading) -> list[TextSinks]:
+    """Norms and shares of the tokens of text A, and of text B if there is one. Raises `InputError`."""
+    found = [services.lab.sinks(asked.variant, asked.text or "", asked.kind)]
+    if (asked.other or "").strip():
+        found.append(services.lab.sinks(asked.variant, asked.other, asked.other_kind))
+    return found
+
+
 def own_weights(reading: Reading) -> Weights:
     """Over what the pooler itself reads: layers, or tokens."""
     return reading.layers if reading.over == "layers" else reading.tokens
@@ -222,7 +237,7 @@ def show_reading(services: Services, asked: AskedReading) -> list[Any]:
         found, versus = readings_of(services, asked)
         return _shown(services, asked, found, versus)
     except InputError as error:
-        return [problem(error), *[gr.skip()] * 17]
+        return [problem(error), *[gr.skip()] * 21]
 
 
 @dataclass(frozen=True)
@@ -233,6 +248,8 @@ class _Figures:
     heads: list[Any]
     latents: list[Any]
     added: list[Any]
+    norms: list[Any]
+    held: Any
     differing: Any = None
     matrix: Any = None
     drift: Any = None
@@ -240,11 +257,19 @@ class _Figures:
     @property
     def all(self) -> list[Any]:
         """Those that are there, in the order of the page."""
-        found = [self.bars, *self.heads, *self.latents, *self.added, self.differing, self.matrix, self.drift]
+        found = [self.bars, *self.heads, *self.latents, *self.added, self.differing, *self.norms, self.held]
+        found += [self.matrix, self.drift]
         return [figure for figure in found if figure is not None]
 
 
-def _figures(services: Services, asked: AskedReading, found: list[Reading], versus: Reading | None) -> _Figures:
+def _figures(
+    services: Services,
+    asked: AskedReading,
+    found: list[Reading],
+    versus: Reading | None,
+    sunk: list[TextSinks],
+) -> _Figures:
+    from ..figures import sinks
     from ..figures.training import layer_drift
 
     name, settings, colour = label(asked.variant), asked.settings, style(asked.variant).colour
@@ -255,12 +280,16 @@ def _figures(services: Services, asked: AskedReading, found: list[Reading], vers
     recorded = services.shelf.find(asked.variant).record.get("training", {}).get("layer_weights") or []
     drift = [{"step": r["step"], "layer_weights": r["weights"]} for r in recorded]
     matrix = first.matrix
+    bounds = sinks.norm_range(sunk)
     return _Figures(
         figures.weight_bars(means, "Weight of each layer", settings, colour),
         _heads(asked, found),
         _latents(asked, weights) if first.layers.learned else [],
         [figures.contribution_bars(r, f"What arrives from text {n}", settings, colour)
          for n, r in zip("AB", found, strict=False) if r.contributions],
+        [sinks.token_norms(one, f"Text {n}: length of every token’s state", name, bounds)
+         for n, one in zip("AB", sunk, strict=False)],
+        sinks.held_curves(sunk, "What one token holds of the mean", name, colour),
         _difference(asked, found, versus),
         figures.layer_matrix_heatmap(matrix, "Cosine between the rows of E", settings) if matrix else None,
         layer_drift(drift, name) if drift else None,
@@ -269,7 +298,8 @@ def _figures(services: Services, asked: AskedReading, found: list[Reading], vers
 
 def _shown(services: Services, asked: AskedReading, found: list[Reading], versus: Reading | None) -> list[Any]:
     first = found[0]
-    drawn = _figures(services, asked, found, versus)
+    sunk = sinks_of(services, asked)
+    drawn = _figures(services, asked, found, versus, sunk)
     kinds = (asked.kind, asked.other_kind)
     words = [
         html_layers.words_on_text(r, f"Text {n} ({k})")
@@ -293,6 +323,9 @@ def _shown(services: Services, asked: AskedReading, found: list[Reading], versus
         _plot(drawn.matrix),
         _plot(drawn.drift),
         note(missing.strip()),
+        html_layers.sinks_told(sunk),
+        *_pair(drawn.norms),
+        drawn.held,
         gr.Dropdown(choices=[ALL_HEADS, *(f"head {h + 1}" for h in range(len(own.values) if own.learned else 0))]),
         gr.Dropdown(choices=[ALL_GROUPS, *(f"group {g + 1}" for g in range(groups))]),
     ]
@@ -365,7 +398,7 @@ def weights_csv(readings: list[Reading]) -> str:
 def _wire_downloads(services: Services, buttons: download_buttons.Downloads, asked: list[Any]) -> None:
     def as_html(*values: Any) -> str:
         wanted = AskedReading(*values)
-        shown = _figures(services, wanted, *readings_of(services, wanted)).all
+        shown = _figures(services, wanted, *readings_of(services, wanted), sinks_of(services, wanted)).all
         options = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
         body = "".join(p.to_html(full_html=False, include_plotlyjs=i == 0, config=options) for i, p in enumerate(shown))
         head = f"<!doctype html><meta charset='utf-8'><title>Layers</title><p>{NOT_EXPLANATION}</p>"
@@ -375,6 +408,7 @@ def _wire_downloads(services: Services, buttons: download_buttons.Downloads, ask
         wanted = AskedReading(*values)
         found, versus = readings_of(services, wanted)
         result = {"settings": wanted.__dict__, "readings": [r.to_json() for r in found]}
+        result["sinks"] = [one.to_json() for one in sinks_of(services, wanted)]
         if versus is not None:
             result["versus"] = versus.to_json()
         return download_buttons.file("layers.json", json.dumps(result, ensure_ascii=False, indent=1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..corpora import Corpus
 from ..errors import Cancelled, InputError
 from ..figures import ablation as figures
 from ..figures.base import plain
@@ -178,7 +179,10 @@ def show_ablation(services: Services, session: str, variant: str, corpus_name: s
 
 
 def show_probe(services: Services, session: str, variants: Sequence[str], corpus_name: str) -> Iterator[list[Any]]:
-    """Updates of (status, figure): nDCG@10 of every layer's own vector, for each active variant that has layers."""
+    """Updates of (status, figure): nDCG@10 of every layer's own vector, for each active variant that has layers.
+
+    A layer that is read by a mean has two curves: without the first token and special ones, and of all tokens.
+    """
     try:
         corpus = services.library.open(corpus_name)
         names = [v for v in variants or [] if v in readable(services)]
@@ -186,16 +190,22 @@ def show_probe(services: Services, session: str, variants: Sequence[str], corpus
             raise InputError("choose at least one variant of a backbone in the sidebar")
         probes: list[Probe] = []
         guessed: list[NextToken] = []
+
+        def drawn() -> Any:
+            figure = figures.probe_curves(probes, "Every layer’s own vector", made("", corpus_name), guessed)
+            return gr.Plot(value=figure, visible=True)
+
         for name in names:
 
-            def work(progress: StageProgress, cancel: Cancel, name: str = name) -> Probe:
-                return services.lab.probe(name, corpus, progress=progress, cancel=cancel)
+            def work(progress: StageProgress, cancel: Cancel, name: str = name) -> list[Probe]:
+                return probes_of(services, name, corpus, progress, cancel)
 
             for message, found in services.watch(session, work):
                 if found is None:
                     yield [note(f"{label(name)}: {message}", "busy"), gr.skip()]
                 else:
-                    probes.append(found)
+                    probes += found
+            yield ["", drawn()]
             if services.lab.has_next_token(name):
 
                 def guess(progress: StageProgress, cancel: Cancel, name: str = name) -> NextToken:
@@ -206,10 +216,17 @@ def show_probe(services: Services, session: str, variants: Sequence[str], corpus
                         yield [note(f"{label(name)}: {message}", "busy"), gr.skip()]
                     else:
                         guessed.append(tokens)
-            figure = figures.probe_curves(probes, "Every layer’s own vector", made("", corpus_name), guessed)
-            yield ["", gr.Plot(value=figure, visible=True)]
+                yield ["", drawn()]
     except (InputError, Cancelled) as error:
         yield [problem(error), gr.skip()]
+
+
+def probes_of(services: Services, variant: str, corpus: Corpus, progress: StageProgress, cancel: Cancel) -> list[Probe]:
+    """The probe of a variant and, where it reads means of fewer tokens, the same of all: the difference is the sink."""
+    first = services.lab.probe(variant, corpus, progress=progress, cancel=cancel)
+    if first.tokens in (None, "all"):
+        return [first]
+    return [first, services.lab.probe(variant, corpus, progress=progress, cancel=cancel, tokens="all")]
 
 
 def made(variant: str, corpus: str) -> str:

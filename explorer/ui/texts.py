@@ -82,6 +82,16 @@ NO_LOG = "Nothing has been written yet."
 BACKBONE_INFO = "a hub id or a folder; those listed are embedded and need no network"
 BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here"
 TRAIN_FILES = "Your pairs (columns query, positive)"
+TOKENS = "Tokens of a mean"
+TOKENS_CHOICES = {
+    "all": "all tokens, as in the paper",
+    "without-first": "without the first and special tokens",
+    "text": "the text alone, without the prompt too",
+}
+TOKENS_INFO = (
+    "for designs that read a mean: in many language models the first token’s state is a hundred times longer than the "
+    "others’ and would be the mean"
+)
 OVERLAY = "Lay runs over one another"
 OVERLAY_HELP = "Choose two or more runs to see their curves together and in which settings they differ."
 
@@ -112,12 +122,18 @@ WHY_HELP = (
 WORTH = "All judged queries: what is each layer worth?"
 WORTH_HELP = (
     "Without each layer, and with each layer alone, for the chosen multi-layer variant; and, for every active variant, "
-    "how well each layer’s own vector retrieves with no pooler at all and, in a language model, how many next tokens it "
-    "guesses. The states of all layers are computed once for a corpus and kept."
+    "how well each layer’s own vector retrieves with no pooler at all (a mean without the first and special tokens, and "
+    "one of all tokens) and, in a language model, how many next tokens it guesses. The states of all layers are computed "
+    "once for a corpus and kept."
 )
 MANY_TEXTS = "Over many texts"
 MANY_TEXTS_HELP = (
     "How each layer’s weight is spread over the documents, a label, or the queries; and how two groups differ."
+)
+SINKS = "Which token holds the mean?"
+SINKS_HELP = (
+    "In many language models one token, mostly the first, has a state a hundred times longer than the others’: an "
+    "attention sink. A mean over all tokens is then little else than that token."
 )
 STEPS = "Step by step: one text’s way through the pooler"
 MATRIX = "The trained layer matrix E"

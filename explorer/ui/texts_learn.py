@@ -2,7 +2,7 @@
 
 LEARN = "How does a language model become an embedding model?"
 LEARN_HELP = (
-    "Seven short lessons on the shipped checkpoints. Each asks what you expect, then measures it here and now; you can look "
+    "Eight short lessons on the shipped checkpoints. Each asks what you expect, then measures it here and now; you can look "
     "at it yourself in the other tabs, and test a claim of the paper. Needs no network."
 )
 LESSON = "Lesson"

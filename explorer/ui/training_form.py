@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..designs import DEFAULT_BACKBONE
+from ..designs import DEFAULT_BACKBONE, MEANING
 from ..errors import InputError
 from ..variants import embedded_backbones
 from . import texts
@@ -44,6 +44,7 @@ class TrainingWanted:
     pooler_learning_rate: float
     scale: float
     pooler_init: str
+    tokens: str
     guide_weight: float
 
     @property
@@ -78,6 +79,7 @@ class TrainingWanted:
             "pooler_learning_rate": self.pooler_learning_rate,
             "scale": self.scale,
             "pooler_init": self.pooler_init,
+            "tokens": self.tokens,
             **guide,
             "serve_length": 256,
             "save_every": 25,
@@ -113,11 +115,15 @@ def training_fields(prefix: str, pooler_init: str) -> dict[str, Any]:
             scale = gr.Number(20, label="Scale (1 / temperature)")
         with gr.Row():
             init = gr.Dropdown(["near-last", "near-mean", "random", "paper"], value=pooler_init, label="Pooler starts")
+            tokens = gr.Dropdown(
+                [(texts.TOKENS_CHOICES[name], name) for name in MEANING], value="all", label=texts.TOKENS,
+                info=texts.TOKENS_INFO, elem_id=f"{prefix}-tokens", min_width=260,
+            )  # fmt: skip
             guide = gr.Number(0, label="Weight of the published model as guide")
     return {
         "backbone": backbone, "built_in": built_in, "files": files, "hub": hub, "preset": preset, "max_steps": steps,
         "batch_size": batch, "max_length": length, "learning_rate": rate, "pooler_learning_rate": pooler_rate,
-        "scale": scale, "pooler_init": init, "guide_weight": guide,
+        "scale": scale, "pooler_init": init, "tokens": tokens, "guide_weight": guide,
     }  # fmt: skip
 
 

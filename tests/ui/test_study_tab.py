@@ -49,6 +49,7 @@ WANTED = Wanted(
     pooler_learning_rate=1e-3,
     scale=20,
     pooler_init="near-mean",
+    tokens="all",
     guide_weight=0,
     grow="",
     designs=["eos-causal", "multi-layer-causal"],
