@@ -68,13 +68,13 @@ def test_an_imported_release_reads_texts_as_the_papers_code_does(tmp_path, backb
     record = import_release(tmp_path / "release", backbone, "multi-layer-causal", tmp_path / "mine", heads=4)
     assert record["texts"]["instruction_template"] == "{instruction}"
     encoder = PooledEncoder.load(tmp_path / "mine", Backbone.load(backbone, "cpu", "float32"), "mine")
+    asked = with_instruction(encoder, "Given a claim, find it.", always=False, type="Retrieval")
     encoder.encode(["the first text"])  # with it the attention is proved, on texts of its own
     read: list[str] = []
     inner = Backbone.tokenize
     monkeypatch.setattr(
         Backbone, "tokenize", lambda self, texts, *more: (read.extend(texts), inner(self, texts, *more))[1]
     )
-    asked = with_instruction(encoder, "Given a claim, find it.", always=False, type="Retrieval")
     for one in (encoder, asked):
         one.encode(["how?"], "query")
         one.encode(["so"], "document")

@@ -78,3 +78,14 @@ def test_judgments_of_ones_own_are_seen():
     before = corpus({"a": "How does rain form?"})
     assert before.itself == {"a"}
     assert before.with_judgments({}, {"a": {"a": 1}}).itself == set()
+
+
+@pytest.mark.shared
+def test_a_real_corpus_that_is_numbered_alike(shared):
+    """Cranfield's 225 queries have the numbers of 225 of its documents, which say something else."""
+    from explorer.corpora.readers import read_corpus
+
+    found = read_corpus(shared / "custom" / "cranfield")
+    assert len(found.queries.keys() & found.position.keys()) == 225
+    assert found.itself == set()
+    assert all(found.judged(query) == dict(judged) for query, judged in found.qrels.items())
