@@ -21,7 +21,7 @@ from .corpora.library import query_id
 from .embeddings import Embeddings
 from .errors import InputError
 from .limits import Limits
-from .measures import Agreement, Difference, QueryScores, agreement_matrix, disagreement, paired_bootstrap, quality
+from .measures import Agreement, Difference, QueryScores, agreement_matrix, disagreement, paired_difference, quality
 from .retrieval import DenseIndex, Hit, LexicalIndex, has_words, hits
 from .retrieval import Kind as IndexKind
 from .store import Cancel
@@ -166,7 +166,7 @@ class ManyQueries:
             return {}
         base = self.quality[reference].values(metric)
         return {
-            name: paired_bootstrap(scores.values(metric), base)
+            name: paired_difference(scores.values(metric), base)
             for name, scores in self.quality.items()
             if name != reference
         }

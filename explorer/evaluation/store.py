@@ -48,7 +48,7 @@ class Row:
     n: int | None
     """Examples (queries, pairs, texts), where they are known one by one."""
     low: float | None
-    """95 % bootstrap interval of the main score over examples like these; None where there is none."""
+    """95 % interval of the main score over examples like these; None where there is none."""
     high: float | None
     comparable: bool
     """Whether it may stand beside published scores: official data, whole."""

@@ -10,6 +10,7 @@ from ..comparison import Comparison, ManyQueries
 from ..corpora import Corpus
 from ..measures import METRICS, Agreement, QueryScores, interval
 from ..retrieval import Hit
+from ..significance import MIN_EXAMPLES
 from ..study.report import SCROLLS
 from ..styles import label, style
 from . import texts
@@ -249,12 +250,13 @@ def quality_table(many: ManyQueries, reference: str) -> str:
     for name, scores in sorted(many.quality.items(), key=lambda item: -item[1].mean("nDCG")):
         cells = "".join(f"<td>{_with_interval(scores, m)}</td>" for m in METRICS)
         rows += f'<tr><th scope="row">{chip(name)}</th>{cells}{_against(differences.get(name), name == reference)}</tr>'
+    few = f" Intervals of fewer than {MIN_EXAMPLES} queries say less than they seem to." if n < MIN_EXAMPLES else ""
     help_ = " ".join(f"<b>{m}.</b> {esc(texts.METRIC_HELP[m])}" for m in METRICS)
     return (
         f'<div class="scroll" {SCROLLS}><table class="quality"><thead><tr><th scope="col">variant</th>{head}'
         f'<th scope="col">nDCG minus {esc(label(reference))}</th><th scope="col">wins / ties / losses</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
-        f'<p class="help">{_made_with(many)} {n} judged {"query" if n == 1 else "queries"}; ± is half the 95 % bootstrap interval over queries. {_found_nothing(many)}{help_}</p>'
+        f'<p class="help">{_made_with(many)} {n} judged {"query" if n == 1 else "queries"}; ± is half the width of the 95 % interval over queries.{few} {_found_nothing(many)}{help_}</p>'
     )
 
 

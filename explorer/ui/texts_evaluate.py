@@ -43,7 +43,7 @@ PROBLEMS = "What could not be evaluated"
 NOT_COMPARABLE = "a sample, or not the official data; not comparable with the leaderboard."
 BEST = "best: the highest score of a task here"
 TIED = "tied: not told apart from the best by the paired test, after Holm’s correction"
-INTERVAL = "± is half the 95 % bootstrap interval over the examples of a task"
+INTERVAL = "± is half the width of the 95 % interval over the examples of a task"
 
 TESTS = "Could the differences be chance?"
 TESTS_HELP = (
