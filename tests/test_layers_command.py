@@ -112,6 +112,32 @@ def test_layers_on_scored_pairs_and_their_picture(run, shelf, tmp_path):
     assert "on 4 pairs of pairs.jsonl" in out
 
 
+def test_which_token_holds_the_mean(run, shelf):
+    corpus = str(shelf / "corpus")
+    code, out, _ = run("--variant", MULTI, "--corpus", corpus, "--sinks", "--json")
+    found = json.loads(out)["sinks"]
+    assert code == 0
+    assert (found["texts"], found["queries"], [row["layer"] for row in found["layers"]]) == (4, 3, [1, 2, 3])
+    probes = {}
+    for tokens in ("all", "without-first"):
+        code, out, _ = run("--variant", MULTI, "--corpus", corpus, "--probe", "--tokens", tokens, "--json")
+        probes[tokens] = json.loads(out)["probe"]
+        assert probes[tokens]["tokens"] == tokens
+    assert [row["ndcg"] for row in found["layers"]] == probes["all"]["scores"]
+    assert [row["ndcg_without_first"] for row in found["layers"]] == probes["without-first"]["scores"]
+    code, out, _ = run("--variant", MULTI, "--corpus", corpus, "--sinks")
+    for said in ("nDCG@10 all  without the first", "sinks a text", found["sentence"], "counts as a sink"):
+        assert said in out
+    code, out, _ = run("--variant", MULTI, "--text", "red fox", "--sinks")
+    assert code == 0
+    assert "the longest state of each layer" in out
+    assert "No token is a sink" in out
+    code, out, _ = run(
+        "--variant", MULTI, "--corpus", corpus, "--probe", "--tokens", "all", "--token-weights", "unit"
+    )  # fmt: skip
+    assert "(the mean of all tokens, each brought to length one)" in out
+
+
 def test_lines_for_people(run, shelf):
     code, out, _ = run("--variant", MULTI, "--text", "red fox", "--text-b", "blue cat")
     assert code == 0
@@ -139,6 +165,10 @@ def test_lines_for_people(run, shelf):
         (["--variant", MULTI, "--corpus", "mteb-tasks", "--off", "1"], "--off needs --query"),
         (["--variant", MULTI, "--corpus", "mteb-tasks", "--query", "a", "--off", "one"], "not 'one'"),
         (["--variant", MULTI, "--text", "a", "--sts", "x.csv"], "--sts needs --probe"),
+        (["--variant", MULTI, "--corpus", "CORPUS", "--tokens", "all"], "--tokens needs --probe"),
+        (["--variant", MULTI, "--corpus", "CORPUS", "--token-weights", "unit"], "--token-weights needs --probe"),
+        (["--variant", MULTI, "--corpus", "CORPUS", "--sinks", "--probe"], "leave out --probe"),
+        (["--variant", MULTI, "--text", "a", "--corpus", "CORPUS", "--sinks"], "either --text or --corpus"),
         (["--variant", MULTI, "--corpus", "CORPUS", "--next-token"], "--next-token needs --probe"),
         (["--variant", MULTI, "--corpus", "CORPUS", "--probe", "--next-token"], "does not tell which token comes next"),
         (["--variant", MULTI, "--corpus", "CORPUS", "--figure", "x.svg"], "--figure needs --probe"),

@@ -22,7 +22,7 @@ from conftest import ROOT
 from explorer import training_run
 from explorer.__main__ import main
 from explorer.backbone import Backbone
-from explorer.designs import DESIGNS, design
+from explorer.designs import DESIGNS, MEANING, design
 from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import Cancelled, InputError
 from explorer.options import field_docs
@@ -33,6 +33,7 @@ from explorer.training_config import TrainingConfig, add_training_options, given
 from explorer.training_model import ADAPTER, Collator, build, make_loss, sentence_transformer
 from explorer.training_report import encode_queries
 from explorer.training_run import Run
+from explorer.variants import Variant
 
 WORDS = ("red", "green", "blue", "cat", "dog", "tree", "house", "river")
 WORDS += ("stone", "cloud", "bread", "milk", "iron", "gold", "song", "light")
@@ -373,6 +374,46 @@ def test_training_with_instructions_goes_on_as_if_it_had_not_stopped(instructed,
         vectors(output, instructed.backbone), vectors(tmp_path / "whole", instructed.backbone)
     )
     assert lines(output)[-1]["dev"] == lines(tmp_path / "whole")[-1]["dev"]
+
+
+@pytest.mark.parametrize("tokens", ["all", "without-first", "text"])
+@pytest.mark.parametrize(("architecture", "name"), [("qwen3", "mean-causal"), ("bert", "multi-layer-bidirectional")])
+def test_a_mean_is_over_the_same_tokens_in_training_and_serving(asked, data, architecture, name, tokens):
+    """Whole batches and micro-batches of GradCache, with prompts; queries and documents."""
+    prompts = {"query_prompt": "ask: ", "document_prompt": "text: "}
+    config = asked(architecture, name, tokens=tokens, lora_dropout=0.0, **prompts)
+    backbone = Backbone.load(config.backbone, "cpu", "float32")
+    module = build(config, backbone)
+    texts = TextSettings(24, "ask: ", "text: ", tokens)
+    served = PooledEncoder("served", backbone, config.chosen, module.pooler, texts, ADAPTER)
+    pairs = training_run.read_pairs((data,)).pairs[1:5]
+    batch = Collator(backbone, texts)(pairs)
+    for kind, column, wanted in (
+        ("query", "query", [pair.query for pair in pairs]),
+        ("document", "positive", [pair.positive for pair in pairs]),
+    ):
+        features = {
+            key.removeprefix(f"{column}_"): value for key, value in batch.items() if key.startswith(f"{column}_")
+        }
+        assert ("prompt_length" in features) == (tokens == "text")
+        with torch.no_grad():
+            trained = module.eval()(features)["sentence_embedding"].numpy()
+        np.testing.assert_allclose(trained, served.encode(wanted, kind), atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", ["without-first", "text"])
+def test_a_trained_variant_remembers_its_tokens(asked, tmp_path, tokens):
+    config = asked("qwen3", "mean-causal", tokens=tokens, query_prompt="ask: ", document_prompt="text: ", micro_batch=3)
+    train(config, tmp_path / "made")
+    record = read_record(tmp_path / "made")
+    assert record["texts"]["tokens"] == record["training"]["config"]["tokens"] == tokens
+    loaded = PooledEncoder.load(tmp_path / "made", Backbone.load(config.backbone, "cpu", "float32"), "made")
+    assert loaded.texts.tokens == tokens
+    card = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
+    assert f"A mean is taken over {MEANING[tokens]}." in card
+    variant = Variant("mine/made", "checkpoint", design("mean-causal"), config.backbone, tmp_path / "made", record)
+    assert f"the mean of the last layer's states of {MEANING[tokens]}" in variant.how
+    assert variant.to_json()["tokens"] == tokens
 
 
 # ---- equal runs

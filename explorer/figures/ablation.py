@@ -86,21 +86,22 @@ READ: dict[Tokens | None, str] = {
 def probe_curves(probes: Sequence[Probe], title: str, settings: str, guessed: Sequence[NextToken] = ()) -> go.Figure:
     """nDCG@k of every layer's own vector, a line a variant; a dotted line where the variant itself stands.
 
-    A second probe of the same variant, by the mean of other tokens, is a dotted line with small marks. For language
+    A second probe of the same variant, by the mean of other tokens, is a thin line with small marks. For language
     models also the share of next tokens that each layer guesses, dashed, on the same scale.
     """
     figure = go.Figure()
     drawn: set[str] = set()
     for probe in probes:
         look, short, n = style(probe.variant), plain(label(probe.variant), 40), len(probe.ndcg)
-        name, second = f"{short}: {READ[probe.tokens]}", probe.variant in drawn
+        name, second = f"{short}<br>{READ[probe.tokens]}", probe.variant in drawn
+        other = "solid" if look.dash in ("dot", "2px,4px") else "dot"
         lowest = int(np.argmin(probe.ndcg)) + 1
         named = (lowest,) if second else (probe.best, n)
         figure.add_scatter(
             x=list(range(1, n + 1)), y=probe.ndcg, name=name, mode="lines+markers+text", cliponaxis=False,
             text=[f"{v:.3f}" if i in named else "" for i, v in enumerate(probe.ndcg, start=1)],
             textposition="top center",
-            line={"color": look.colour, "dash": "dot" if second else look.dash, "width": 1.5 if second else 2},
+            line={"color": look.colour, "dash": other if second else look.dash, "width": 1.25 if second else 2},
             marker={"symbol": look.marker, "size": 5 if second else 9},
             hovertemplate="layer %{x}: %{y:.4f}<extra>" + name + "</extra>",
         )  # fmt: skip
@@ -124,7 +125,9 @@ def probe_curves(probes: Sequence[Probe], title: str, settings: str, guessed: Se
     figure.update_xaxes(title="layer", dtick=1 + count // 21, fixedrange=True)
     scale = f"{METRIC}@{probes[0].own.k}" + (", share of next tokens" if guessed else "")
     figure.update_yaxes(title=scale, fixedrange=True)
-    return finished(figure, plain(title, 80), f"{settings} · {probes[0].own.n} queries", 380, legend=True)
+    more = 24 * max(0, len(probes) - 2)  # two rows of the legend each, one below the other on a phone
+    finished(figure, plain(title, 80), f"{settings} · {probes[0].own.n} queries", 380 + more, legend=True)
+    return figure.update_layout(margin={"t": figure.layout.margin.t + more})
 
 
 def why_here_bars(why: WhyHere, title: str, settings: str) -> go.Figure:

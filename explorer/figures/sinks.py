@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from ..layers.sinks import TIMES, TextSinks
+from ..layers.sinks import TIMES, TextSinks, percent
 from .base import GREY, plain
 from .layers import CIVIDIS, WORDS_SHOWN, finished, layer_axes, layer_names
 
-SINK = f"sink: longer than {TIMES:g} × the median"
+SINK = f"× sink: longer than {TIMES:g} times the median of the others"
 MARK = {"symbol": "x-thin", "size": 7, "line": {"width": 1.6, "color": "#000000"}}
 """Black: sinks stand where the scale is bright."""
 STEPS = (1, 2, 5)
@@ -61,7 +61,8 @@ def token_norms(found: TextSinks, title: str, settings: str, bounds: tuple[float
     )  # fmt: skip
     rows, columns = np.nonzero(found.sinks)
     figure.add_scatter(
-        x=columns.tolist(), y=[str(row + 1) for row in rows], mode="markers", marker=MARK, name=SINK, hoverinfo="skip",
+        x=columns.tolist(), y=[str(row + 1) for row in rows], mode="markers", marker=MARK, hoverinfo="skip",
+        showlegend=False,
     )  # fmt: skip
     figure.update_xaxes(
         tickmode="array", tickvals=named, ticktext=[names[i] for i in named], tickangle=-50, showgrid=False,
@@ -72,10 +73,9 @@ def token_norms(found: TextSinks, title: str, settings: str, bounds: tuple[float
         dtick=1 + layers // 16, showgrid=False, fixedrange=True, automargin=True,
     )  # fmt: skip
     figure.update_layout(dragmode="pan")
-    legend = bool(len(rows))
-    finished(figure, plain(title, 80), settings, 420, legend=legend)
+    finished(figure, plain(title, 80), f"{settings} · {SINK}" if len(rows) else settings, 420)
     figure.layout.annotations[-1].update(yshift=-84)
-    return figure.update_layout(margin={"b": 124, "t": figure.layout.margin.t - (24 if legend else 0)})
+    return figure.update_layout(margin={"b": 110 + 14 * figure.layout.annotations[-1].text.count("<br>")})
 
 
 def held_curves(found: Sequence[TextSinks], title: str, settings: str, colour: str) -> go.Figure:
@@ -95,12 +95,16 @@ def held_curves(found: Sequence[TextSinks], title: str, settings: str, colour: s
             tokens = [plain(one.spelling.tokens[int(token)], 16) for token in who]
             figure.add_scatter(
                 x=layer_names(n), y=most, name=f"Text {name}, {what}", mode="lines+markers+text", cliponaxis=False,
-                text=[f"{v:.0%}" if i == peak else "" for i, v in enumerate(most)], textposition="top center",
+                text=[percent(v) if i == peak and width == 2.0 else "" for i, v in enumerate(most)],
+                textposition="top center",
                 line={"color": colour, "dash": dash, "width": width}, marker={"symbol": marker, "size": 7},
                 customdata=tokens,
                 hovertemplate="layer %{x}: %{customdata} holds %{y:.1%}<extra>%{fullData.name}</extra>",
             )  # fmt: skip
     layer_axes(figure, n, "share of the mean")
+    figure.update_xaxes(dtick=1 + n // 11)  # a phone has room for no more
     figure.update_yaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", showgrid=True)
     figure.add_hline(y=0.5, line={"color": GREY, "dash": "dot"})
-    return finished(figure, plain(title, 80), settings, 340, legend=True)
+    more = 19 * max(0, len(figure.data) - 2)  # on a phone every line has a row of the legend
+    finished(figure, plain(title, 80), settings, 340 + more, legend=True)
+    return figure.update_layout(margin={"t": figure.layout.margin.t + more})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,11 @@ def plots(updates: list) -> dict[str, bool]:
     return {name: not isinstance(updates[i], Plot) or updates[i].visible for name, i in PLOTS.items()}
 
 
+def traces(plot: Plot) -> list[dict]:
+    """The traces of a plot's new value."""
+    return json.loads(plot.value["plot"])["data"]
+
+
 def last(updates):
     """What a generator shows in the end."""
     return list(updates)[-1]
@@ -78,8 +84,8 @@ def test_a_reading_of_two_texts_fills_every_panel(services):
     assert updates[10].count("Without the layer matrix E this text’s vector would have a cosine of") == 2  # A and B
     assert "softmax" in updates[12]
     assert updates[14].visible  # the recorded drift
-    assert [c for c, _ in updates[16].choices] == ["all heads", "head 1", "head 2"]
-    assert len(updates[17].choices) >= 2
+    assert [c for c, _ in updates[20].choices] == ["all heads", "head 1", "head 2"]
+    assert len(updates[21].choices) >= 2
 
 
 def test_a_head_and_a_group_are_chosen(services):
@@ -91,6 +97,32 @@ def test_a_head_and_a_group_are_chosen(services):
     assert layers.chosen_group(weights, "all groups") is None
     everything = layers.show_reading(services, ASKED)[3].data[0].y
     assert list(layers.show_reading(services, replace(ASKED, head="head 2"))[3].data[0].y) != list(everything)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_design_shows_which_token_holds_the_mean(services, name):
+    told, first, second, held = layers.show_reading(services, replace(ASKED, variant=f"tiny/{name}"))[16:20]
+    for sentence in ("<b>Text A.</b> No token is a sink", "<b>Text B.</b> No token is a sink", "counts as a sink"):
+        assert sentence in told
+    assert ("This variant reads no mean" in told) == (not DESIGNS[name].means)
+    assert traces(first)[0]["zmax"] == traces(second)[0]["zmax"]
+    assert len(held.data) == 4
+    told, _, second, held = layers.show_reading(services, replace(ASKED, other="", text=PROBE))[16:20]
+    assert "<script>" not in told
+    assert not second.visible
+    assert len(held.data) == 2
+
+
+def test_the_probe_shows_both_means_and_end_tokens_once(services):
+    drawn = traces(last(layers_test.show_probe(services, "s", [MULTI, EOS], "words"))[1])
+    names = [line["name"] for line in drawn if line.get("showlegend") is not False]
+    assert [name.partition("<br>")[2] for name in names] == [
+        "mean without the first token",
+        "mean of all tokens",
+        "end token",
+    ]
+    means, everything = (services.lab.probe(MULTI, reading.corpus(), tokens=t).ndcg for t in ("without-first", "all"))
+    assert [line["y"] for line in drawn if line.get("name") in names[:2]] == [means, everything]
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -129,7 +161,7 @@ def test_what_cannot_be_read_is_said(services):
     for wrong in (replace(ASKED, text=" "), replace(ASKED, variant="bm25"), replace(ASKED, variant="")):
         updates = layers.show_reading(services, wrong)
         assert "px-error" in updates[0]
-        assert len(updates) == 18
+        assert len(updates) == 22
 
 
 def test_two_variants_are_subtracted(services):
