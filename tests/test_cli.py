@@ -55,6 +55,7 @@ def test_variants_json():
         "pooling": "mean",
         "attention": "bidirectional",
         "backbone": MINILM,
+        "tokens": "all",
         "trained": True,
         "how": found[PUBLISHED]["how"],
         "scores": found[PUBLISHED]["scores"],
