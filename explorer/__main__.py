@@ -72,6 +72,11 @@ def build_parser() -> Parser:
     search.add_argument("--query", required=True)
     search.add_argument("--variants", type=names, help="comma-separated; default: as the page starts with")
     search.add_argument("--top-k", type=int, default=10)
+    search.add_argument(
+        "--without-same-text",
+        action="store_true",
+        help="leave out documents whose text is the query's, whatever their id",
+    )
 
     for command, run in ((variants, run_variants), (search, run_search)):
         add_model_options(command)
@@ -134,7 +139,10 @@ def run_search(options: argparse.Namespace) -> dict[str, Any]:
         end = "\n" if done == total else ""
         print(f"\r{variant}: {done}/{total} documents encoded", end=end, file=sys.stderr, flush=True)
 
-    return comparer.compare(corpus, options.query, wanted, options.top_k, progress=progress).to_json()
+    found = comparer.compare(
+        corpus, options.query, wanted, options.top_k, progress=progress, same_text=options.without_same_text
+    )
+    return found.to_json()
 
 
 def print_search(result: dict[str, Any]) -> None:
@@ -143,10 +151,16 @@ def print_search(result: dict[str, Any]) -> None:
         for hit in ranking:
             text = " ".join(hit["text"].split())
             print(f"  {hit['rank']:>2}  {hit['score']:.3f}  {text[:100]}")
+        if not ranking:
+            print("  nothing")  # the notes below say why
     print()
+    if "left_out" in result:
+        print(f"left out, for it is the query itself: {', '.join(result['left_out'])}")
     for pair in result["agreement"]["pairs"]:
         overlap = f"overlap@{result['agreement']['k']} {pair['overlap']:.2f}"
         print(f"{pair['a']} / {pair['b']}: {overlap}, RBO {pair['rbo']:.2f}")
+    for variant, notes in result["notes"].items():
+        print(f"{variant}: {' '.join(notes)}")
 
 
 def run_runs(options: argparse.Namespace) -> dict[str, Any]:
@@ -186,12 +200,22 @@ def add_import(commands: Any) -> None:
     """`import`: the paper's release format."""
     parser = commands.add_parser("import", help="make a variant of the paper's release: LoRA adapter and attn_pool.pt")
     parser.add_argument("--adapter", required=True, metavar="DIR", help="the LoRA adapter's folder")
-    parser.add_argument("--pooler", metavar="FILE", help="the pooler's tensors; default: attn_pool.pt in that folder")
+    parser.add_argument(
+        "--pooler", metavar="FILE", help="the pooler's tensors; default: attn_pool.pt in that folder or beside it"
+    )
     parser.add_argument("--heads", type=int, default=32, help="attention heads of the pooler (not in its file)")
     parser.add_argument("--backbone", required=True, metavar="ID")
     parser.add_argument("--design", required=True)
+    parser.add_argument(
+        "--reads",
+        choices=("all-tokens", "last-token"),
+        help="what a last-layer pooler reads; default: as the release's code, which is the last token in Model 2",
+    )
     parser.add_argument("--max-length", type=int, default=512, help="tokens at which texts are cut")
-    parser.add_argument("--query-prompt", default="", help="put before every query")
+    parser.add_argument(
+        "--query-prompt",
+        help="put before every query; default: the one of the paper's code, which a task's instruction replaces",
+    )
     parser.add_argument("--document-prompt", default="", help="put before every document")
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -199,15 +223,19 @@ def add_import(commands: Any) -> None:
 
 
 def run_import(options: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import replace
     from pathlib import Path
 
-    from .encoder import TextSettings
-    from .importing import import_release
+    from .importing import PAPER_TEXTS, import_release
 
-    texts = TextSettings(options.max_length, options.query_prompt, options.document_prompt)
+    texts = replace(PAPER_TEXTS, max_length=options.max_length, document_prompt=options.document_prompt)
+    if options.query_prompt is not None:
+        texts = replace(texts, query_prompt=options.query_prompt)
     pooler = Path(options.pooler) if options.pooler else None
     output, adapter = Path(options.output), Path(options.adapter)
-    record = import_release(adapter, options.backbone, options.design, output, pooler, options.heads, texts)
+    record = import_release(
+        adapter, options.backbone, options.design, output, pooler, options.heads, texts, options.reads
+    )
     return {"output": str(output), **record}
 
 

@@ -34,6 +34,7 @@ from .precision import OVERFLOWS_IN_FLOAT16, FullPrecision
 from .record import DTYPES
 from .states import StateReader
 from .store import CHECKPOINTS
+from .token_selection import prompt_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -398,8 +399,7 @@ class Backbone:
         found = []
         for text in texts:
             spans = self.spans(text, max_length)
-            after = (i for i, span in enumerate(spans) if not span.special and span.end > len(prompt))
-            found.append(next(after, len(spans)))
+            found.append(prompt_length([(s.start, s.end) for s in spans], [s.special for s in spans], len(prompt)))
         return found
 
     @property
@@ -497,7 +497,6 @@ class Backbone:
         """Check once that this attention is what comes out; see `attention_check`."""
         if (attention, exact) not in self._verified:
             ids = torch.tensor(self.tokenize(["one two three four"])[0], device=self.device)
-            self._activate(None)
             verify_attention(self.reader, ids, attention, self.name)
             self._verified.add((attention, exact))
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from .corpora import Corpus
+from .corpora.itself import plain
+from .corpora.library import query_id
 from .embeddings import Embeddings
 from .errors import InputError
 from .limits import Limits
-from .measures import Agreement, Difference, QueryScores, agreement_matrix, disagreement, paired_bootstrap, quality
-from .retrieval import DenseIndex, Hit, LexicalIndex, hits
+from .measures import Agreement, Difference, QueryScores, agreement_matrix, disagreement, paired_difference, quality
+from .retrieval import DenseIndex, Hit, LexicalIndex, has_words, hits
 from .retrieval import Kind as IndexKind
 from .store import Cancel
 from .variants import Shelf
@@ -33,6 +35,9 @@ MAX_K = Limits().k
 QUALITY_DEPTH = 100
 """Depth of the rankings that measures over many queries are taken from (nDCG and MRR are cut at k)."""
 
+NO_WORD = "no word of the query occurs in these documents"
+"""Why the ranking of BM25 is empty."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -42,6 +47,22 @@ class Comparison:
     query: str
     k: int
     results: Mapping[str, list[Hit]]
+    notes: Mapping[str, list[str]] = field(default_factory=dict)
+    """Of variants that run otherwise than asked, such as in another precision: sentences."""
+    left_out: frozenset[str] = frozenset()
+    """Ids of the documents that are the query itself, which no ranking has."""
+
+    @property
+    def why_nothing(self) -> dict[str, str]:
+        """Variant -> why it found nothing, for those that did not."""
+        return {name: self._why_empty() for name, ranking in self.results.items() if not ranking}
+
+    def _why_empty(self) -> str:
+        if len(self.left_out) >= len(self.corpus):
+            return "there is no other document than the query itself"
+        if not has_words(self.query):
+            return "the query has no word that BM25 reads: it leaves out single letters and the commonest English words"
+        return NO_WORD.replace("these", "other") if self.left_out else NO_WORD
 
     @property
     def rankings(self) -> dict[str, list[str]]:
@@ -73,7 +94,7 @@ class Comparison:
 
     def quality(self, query_id: str) -> dict[str, QueryScores]:
         """Measures of this one query by variant; empty when nothing is judged relevant to it."""
-        judged = self.corpus.qrels.get(query_id, {})
+        judged = self.corpus.judged(query_id)
         if not has_relevant(judged):
             return {}
         return {name: quality({query_id: found}, {query_id: judged}, self.k) for name, found in self.results.items()}
@@ -91,6 +112,12 @@ class Comparison:
                 for name, ranking in self.results.items()
             },
             "agreement": {"k": self.k, "pairs": self.agreement.pairs()},
+            "notes": {
+                name: [*self.notes.get(name, ()), *([self.why_nothing[name]] if name in self.why_nothing else [])]
+                for name in self.results
+                if self.notes.get(name) or name in self.why_nothing
+            },
+            **({"left_out": sorted(self.left_out)} if self.left_out else {}),
         }
 
 
@@ -102,6 +129,14 @@ class ManyQueries:
     queries: Mapping[str, str]
     k: int
     results: Mapping[str, Mapping[str, list[Hit]]]
+    left_out: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Query id -> ids of the documents that are the query itself, where there are any."""
+
+    @cached_property
+    def found_nothing(self) -> dict[str, list[str]]:
+        """Variant -> ids of the queries for which it found nothing, for variants with any: those count as 0."""
+        empty = {name: [q for q in self.queries if not runs[q]] for name, runs in self.results.items()}
+        return {name: queries for name, queries in empty.items() if queries}
 
     @cached_property
     def disagreements(self) -> dict[str, float]:
@@ -116,8 +151,11 @@ class ManyQueries:
 
     @cached_property
     def quality(self) -> dict[str, QueryScores]:
-        """nDCG@k, MRR@k, Recall@k by variant and query; empty when none of the queries is judged."""
-        judged = {q: self.corpus.qrels[q] for q in self.queries if has_relevant(self.corpus.qrels.get(q, {}))}
+        """nDCG@k, MRR@k, Recall@k by variant and query; empty when none of the queries is judged.
+
+        Queries without a relevant document do not count.
+        """
+        judged = {q: grades for q in self.queries if has_relevant(grades := self.corpus.judged(q))}
         if not judged:
             return {}
         return {name: quality(runs, judged, self.k) for name, runs in self.results.items()}
@@ -128,7 +166,7 @@ class ManyQueries:
             return {}
         base = self.quality[reference].values(metric)
         return {
-            name: paired_bootstrap(scores.values(metric), base)
+            name: paired_difference(scores.values(metric), base)
             for name, scores in self.quality.items()
             if name != reference
         }
@@ -138,6 +176,21 @@ def check_query(query: str) -> None:
     """Raises `InputError` for a query without a word."""
     if not query.strip():
         raise InputError("type a query first: there is nothing to search for")
+
+
+def without(ranking: Sequence[Hit], left_out: Collection[str], k: int) -> list[Hit]:
+    """Take documents out of a ranking; those below move up.
+
+    Args:
+        ranking: Hits, best first.
+        left_out: Ids of documents that are no hits.
+        k: How many hits are wanted.
+
+    Returns:
+        The first k of the others, ranked from 1.
+    """
+    kept = [hit for hit in ranking if hit.id not in left_out][:k]
+    return [Hit(hit.id, rank, hit.score) for rank, hit in enumerate(kept, start=1)]
 
 
 def has_relevant(judged: Mapping[str, int]) -> bool:
@@ -199,17 +252,55 @@ class Comparer:
         kind: IndexKind = "exact",
         progress: VariantProgress | None = None,
         cancel: Cancel | None = None,
+        left_out: Sequence[Collection[str]] = (),
     ) -> list[list[Hit]]:
-        """The k best documents for each query text, by one variant. Raises `InputError`, `Cancelled`."""
+        """Rank documents for each query text, by one variant.
+
+        Args:
+            variant: Its name.
+            corpus: What is searched.
+            queries: Texts.
+            k: How many documents each gets.
+            kind: The index to search with.
+            progress: Told while documents are encoded.
+            cancel: Stops that when it is set.
+            left_out: For each query ids of documents that are no hits, as `itself` has them; none for none.
+
+        Returns:
+            For each query the k best documents, best first.
+
+        Raises:
+            InputError: A query is too long or there are too many, or the variant is unknown.
+            Cancelled: `cancel` was set.
+        """
         self.limits.check_queries(len(queries))
         for query in queries:
             self.limits.check_text(query)
         index = self.index(variant, corpus, kind, progress, cancel)
+        deeper = k + max(map(len, left_out), default=0)
         if isinstance(index, LexicalIndex):
-            found = index.search(queries, k)
+            found = index.search(queries, deeper)
         else:
-            found = index.search(self.embeddings.queries(self.shelf.load(variant), queries), k)
-        return [hits(scores, rows, corpus.ids) for scores, rows in zip(*found, strict=True)]
+            found = index.search(self.embeddings.queries(self.shelf.load(variant), queries), deeper)
+        ranked = [hits(scores, rows, corpus.ids) for scores, rows in zip(*found, strict=True)]
+        return [without(*of, k) for of in zip(ranked, left_out, strict=True)] if left_out else ranked
+
+    def itself(self, corpus: Corpus, queries: Mapping[str, str], same_text: bool = False) -> list[frozenset[str]]:
+        """Find the documents that are the query itself, and so no answer to it.
+
+        Args:
+            corpus: What is searched.
+            queries: Id -> text; ids as the corpus has them where it has the query.
+            same_text: Also documents with the query's text, under whatever id.
+
+        Returns:
+            For each query their ids; mostly none.
+        """
+        found = []
+        for id, text in queries.items():
+            own = {id} if id in corpus.itself and plain(corpus.queries[id]) == plain(text) else set()
+            found.append(frozenset(own.union(corpus.by_text.get(plain(text), ()) if same_text else ())))
+        return found
 
     def recall(self, variant: str, corpus: Corpus, kind: IndexKind, sample: int = 100) -> float | None:
         """Recall@10 of an approximate index, with evenly spaced documents as queries. BM25 is exact: None."""
@@ -228,12 +319,17 @@ class Comparer:
         kind: IndexKind = "exact",
         progress: VariantProgress | None = None,
         cancel: Cancel | None = None,
+        same_text: bool = False,
     ) -> Comparison:
-        """One query, one ranking a variant. Raises `InputError` for an empty query, no or unknown variants, a bad k."""
+        """One query, one ranking a variant. Raises `InputError` for an empty query, no or unknown variants, a bad k.
+
+        A query that is one of the documents does not find itself; with `same_text` neither documents with its text.
+        """
         self.check_query(query)
         names = self.names(variants, k)
-        results = {name: self.rank(name, corpus, [query], k, kind, progress, cancel)[0] for name in names}
-        return Comparison(corpus, query, k, results)
+        left_out = self.itself(corpus, {query_id(corpus, query): query}, same_text)
+        results = {name: self.rank(name, corpus, [query], k, kind, progress, cancel, left_out)[0] for name in names}
+        return Comparison(corpus, query, k, results, self.shelf.notes(names), left_out[0])
 
     def compare_many(
         self,
@@ -244,18 +340,26 @@ class Comparer:
         kind: IndexKind = "exact",
         progress: VariantProgress | None = None,
         cancel: Cancel | None = None,
+        same_text: bool = False,
     ) -> ManyQueries:
-        """Many queries (id -> text), ranked to depth `QUALITY_DEPTH` by every variant."""
+        """Many queries (id -> text), ranked to depth `QUALITY_DEPTH` by every variant.
+
+        Queries that are documents do not find themselves; with `same_text` neither documents with their text.
+        """
         queries = {id: text for id, text in queries.items() if text.strip()}
         if not queries:
             raise InputError("there are no queries to run: the corpus has none and none were given")
         self.limits.check_queries(len(queries))
         names = self.names(variants, k)
         results: dict[str, dict[str, list[Hit]]] = {}
+        left_out = self.itself(corpus, queries, same_text)
+        texts, depth = list(queries.values()), max(k, QUALITY_DEPTH)
         for name in names:
-            ranked = self.rank(name, corpus, list(queries.values()), max(k, QUALITY_DEPTH), kind, progress, cancel)
+            ranked = self.rank(name, corpus, texts, depth, kind, progress, cancel, left_out)
             results[name] = dict(zip(queries, ranked, strict=True))
-        return ManyQueries(corpus, queries, k, results)
+        return ManyQueries(
+            corpus, queries, k, results, {q: ids for q, ids in zip(queries, left_out, strict=True) if ids}
+        )
 
     def names(self, variants: Sequence[str], k: int) -> list[str]:
         """Full names of the variants asked for, each once. Raises `InputError` for none, unknown ones or a bad k."""

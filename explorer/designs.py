@@ -6,7 +6,7 @@ The named designs are those of "Pooling And Attention: What Are Effective Design
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from .errors import InputError
@@ -19,8 +19,12 @@ LM = "lm"
 
 Pooling = Literal["eos", "mean", "last-layer", "multi-layer"]
 Attention = Literal["causal", "bidirectional"]
-States = Literal["tokens", "layer-eos", "layer-means"]
-"""What a pooler reads: the last layer's tokens, the end token of every layer, or the masked mean of every layer."""
+States = Literal["tokens", "last-token", "layer-eos", "layer-means"]
+"""What a pooler reads: the last layer's tokens, its end token alone, the end token of every layer, or the masked mean
+of every layer."""
+Reads = Literal["all-tokens", "last-token"]
+"""What a last-layer pooler reads of the last layer: all tokens, as the paper writes, or the end token alone, as its
+released Model 2 does."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,35 @@ class Design:
     pooling: Pooling
     attention: Attention
     note: str = ""
+    reads: Reads = "all-tokens"
+    """What a last-layer pooler reads; other poolers leave no choice. A variant's record says "last-token" where it was
+    made so, and its name stays the design's."""
 
     def __post_init__(self) -> None:
         for field, value, valid in (
             ("pooling", self.pooling, get_args(Pooling)),
             ("attention", self.attention, get_args(Attention)),
+            ("reads", self.reads, get_args(Reads)),
         ):
             if value not in valid:
                 raise InputError(f"{field} '{value}' of design '{self.name}' is none of: {', '.join(valid)}")
+        if self.one_token and self.pooling != "last-layer":
+            raise InputError(f"only a last-layer pooler can read the last token alone, which '{self.name}' has not")
 
     @property
     def trainable_pooler(self) -> bool:
         """Whether the pooler has weights: without training those are random and mean nothing."""
         return self.pooling in ("last-layer", "multi-layer")
+
+    @property
+    def one_token(self) -> bool:
+        """Whether the pooler reads one token: its weights are 1 by construction, whatever W_q and W_k hold."""
+        return self.reads == "last-token"
+
+    @property
+    def phrase(self) -> str:
+        """What it reads, for people."""
+        return ONE_TOKEN if self.one_token else READS[self.pooling]
 
     @property
     def states(self) -> States:
@@ -53,7 +73,7 @@ class Design:
         attention every token has, so their mean does.
         """
         if self.pooling != "multi-layer":
-            return "tokens"
+            return "last-token" if self.one_token else "tokens"
         return "layer-eos" if self.attention == "causal" else "layer-means"
 
     @property
@@ -97,20 +117,32 @@ READS: dict[str, str] = {
     "multi-layer": "cross-attention over all layers",
 }
 """One phrase a pooling, for people."""
+ONE_TOKEN = (
+    "one token, the end token's state in the last layer, through a trained pooler whose weights are 1 by construction, "
+    "as the paper's released code does where its text has all tokens"
+)
+"""The phrase of a last-layer pooler that reads the last token alone."""
 
 
-def reads(design: Design, tokens: Tokens = "all") -> str:
-    """What a design reads, as a phrase that names the tokens of its means where they are not all."""
-    phrase = READS[design.pooling]
+def reads_phrase(design: Design, tokens: Tokens = "all") -> str:
+    """Say what a design reads, naming the tokens of its means where they are not all."""
     if tokens == "all" or not design.means:
-        return phrase
+        return design.phrase
     if design.pooling == "mean":
         return f"the mean of the last layer's states of {MEANING[tokens]}"
-    return f"{phrase}, each by the mean of {MEANING[tokens]}"
+    return f"{design.phrase}, each by the mean of {MEANING[tokens]}"
 
 
-def design(name: str) -> Design:
-    """The design of that name; `InputError` naming the valid ones otherwise."""
+def design(name: str, reads: Reads | None = None) -> Design:
+    """Find a design by its name.
+
+    Args:
+        name: a key of `DESIGNS`.
+        reads: what its pooler reads, where a variant's record says so; None is what the paper writes.
+
+    Raises:
+        InputError: no design has this name (the message lists them), or it cannot read this.
+    """
     if name not in DESIGNS:
         raise InputError(f"unknown design '{name}'; valid designs: {', '.join(DESIGNS)}")
-    return DESIGNS[name]
+    return replace(DESIGNS[name], reads=reads) if reads is not None else DESIGNS[name]

@@ -26,7 +26,22 @@ def settings(view: Comparison | ManyQueries) -> dict[str, Any]:
         **asked,
         "variants": list(view.results),
         "k": view.k,
+        **_said(view),
     }
+
+
+def _said(view: Comparison | ManyQueries) -> dict[str, Any]:
+    """What a file alone would not tell: what was left out, and who found nothing and why."""
+    if isinstance(view, Comparison):
+        found: dict[str, Any] = {
+            "left_out": sorted(view.left_out),
+            "found_nothing": view.why_nothing,
+            "notes": view.notes,
+        }
+    else:
+        left_out = {query: sorted(ids) for query, ids in view.left_out.items()}
+        found = {"left_out": left_out, "found_nothing": view.found_nothing}
+    return {name: value for name, value in found.items() if value}
 
 
 def ranking_csv(view: Comparison) -> str:

@@ -24,6 +24,7 @@ import torch
 from .backbone import Backbone, fingerprint, tensor_bytes
 from .designs import Design, States, design
 from .errors import Cancelled, InputError
+from .instructions import check_template
 from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
 from .precision import Precision, check_precision
 from .record import read_record
@@ -53,12 +54,16 @@ class TextSettings:
     """Put before every document."""
     tokens: Tokens = "all"
     """Which tokens a mean is taken over, of the last layer or of every layer; see `token_selection`."""
+    instruction_template: str = ""
+    """How an instruction becomes the query prompt, with {instruction} where it goes: of a variant that was trained with
+    instructions, which evaluation gives the task's. Empty: see evaluation/prompts.py."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_length, int) or self.max_length < 4:
             raise InputError(f"max_length must be a whole number of at least 4 tokens, not {self.max_length!r}")
-        if not (isinstance(self.query_prompt, str) and isinstance(self.document_prompt, str)):
+        if not all(isinstance(p, str) for p in (self.query_prompt, self.document_prompt, self.instruction_template)):
             raise InputError("a prompt must be a text")
+        check_template(self.instruction_template)
         if self.tokens not in get_args(Tokens):
             raise InputError(f"tokens '{self.tokens}' is none of: {', '.join(get_args(Tokens))}")
 
@@ -73,6 +78,11 @@ class Encoder(Protocol):
     name: str
     dimension: int
     fingerprint: str
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it runs here, a sentence each."""
+        ...
 
     def key(self, kind: Kind) -> str:
         """Names everything that decides the vectors except the texts: the key of an embedding cache."""
@@ -122,8 +132,10 @@ class PooledEncoder:
     def _identity(self, pooler: Pooler) -> list[str]:
         """Everything that makes this encoder another than others: weights, design, sizes."""
         parts = [self.backbone.fingerprint, self.design.pooling, self.design.attention, *self.backbone.conventions]
+        if self.design.one_token:  # not named where all are read: vectors cached before there was a choice stay valid
+            parts.append(self.design.reads)
         if isinstance(pooler, CrossAttentionPooler):
-            parts += [json.dumps(asdict(pooler.config)), fingerprint(pooler.state_dict())]
+            parts += [pooler.config.identity(), fingerprint(pooler.state_dict())]
         if self.adapter:
             parts.append(self.backbone.adapter_fingerprint(self.adapter))
         return parts
@@ -144,7 +156,7 @@ class PooledEncoder:
     def load(cls, folder: Path, backbone: Backbone, name: str) -> PooledEncoder:
         """A saved variant onto a backbone that is loaded. Raises `InputError` when the two do not fit."""
         record = read_record(folder)
-        chosen = design(record["design"])
+        chosen = design(record["design"], record.get("reads"))
         texts = from_record(TextSettings, record.get("texts") or {}, name)
         config = from_record(PoolerConfig, record["pooler"], name) if record.get("pooler") else None
         pooler = build_pooler(chosen, backbone.width, backbone.layers, config)
@@ -167,6 +179,7 @@ class PooledEncoder:
 
         described = {
             "design": self.design.name,
+            **({"reads": self.design.reads} if self.design.one_token else {}),
             "backbone": self.backbone.name,
             "texts": asdict(self.texts),
             "pooler": asdict(self.pooler.config) if isinstance(self.pooler, CrossAttentionPooler) else None,
@@ -204,11 +217,18 @@ class PooledEncoder:
         with self.backbone.lock:
             if self._precision is None:
                 self._precision = check_precision(self)
+                if self._precision.sentence:
+                    log.warning("%s: %s", self.name, self._precision.sentence)
                 if self._precision.used == "float32":
                     self.backbone.float32_users += 1
                 if not self.backbone.float32_users:
                     self.backbone.drop_full_precision()
             return self._precision
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it runs here, a sentence each: kernel and precision. Often nothing."""
+        return [*self.backbone.notes, *filter(None, [self.precision.sentence])]
 
     @property
     def own_bytes(self) -> int:
@@ -232,7 +252,7 @@ class PooledEncoder:
         if self._closed:
             raise InputError(f"'{self.name}' was unloaded; load it again")
         read = read or self.design.states
-        means = read == "layer-means" or (read == "tokens" and self.design.pooling == "mean")
+        means = read == "layer-means" or self.design.means
         special = self.backbone.special_tokens
         return self.backbone.states(
             ids,
@@ -397,6 +417,7 @@ class SentenceTransformerEncoder:
                 where, device=str(pick_device(device)), trust_remote_code=trust_remote_code
             )
         self.name = name
+        self.notes: list[str] = []
         self.dimension = int(self.model.get_embedding_dimension() or 0)
         self.fingerprint = fingerprint(self.model.state_dict())
 

@@ -21,7 +21,7 @@ from .store import whole_file, whole_folder
 from .variants import Shelf, Variant
 
 Weights = Literal["merged", "adapter"]
-CODE = ("sentence_module.py", "designs.py", "errors.py", "pooling.py", "states.py")
+CODE = ("sentence_module.py", "designs.py", "errors.py", "pooling.py", "states.py", "token_selection.py")
 """Files that travel with an export: the module, and what it imports."""
 MODULE = "sentence_module.PooledEncoderModule"
 CARD = """## Use
@@ -33,7 +33,7 @@ model = SentenceTransformer("{place}", trust_remote_code=True)
 vectors = model.encode(["a text"])        # {dimension} numbers each, of unit length{prompts}
 ```
 
-The code that runs is in this repository: `sentence_module.py` and the four files that it imports.
+The code that runs is in this repository: `sentence_module.py` and the files that it imports.
 """
 
 
@@ -82,7 +82,8 @@ def _save(encoder: Any, variant: Variant, folder: Path, weights: Weights) -> Non
     kind = PooledEncoderModule if weights == "merged" else _adapter_only()
     model = backbone.merged(encoder.adapter) if encoder.adapter and weights == "merged" else backbone.model
     where = variant.backbone if weights == "adapter" else ""
-    module = kind(model, backbone.tokenizer, encoder.design.name, encoder.pooler, texts.max_length, where)
+    design, pooler = encoder.design, encoder.pooler
+    module = kind(model, backbone.tokenizer, design.name, pooler, texts.max_length, where, design.reads, texts.tokens)
     prompts = {"query": texts.query_prompt, "document": texts.document_prompt}
     made = SentenceTransformer(modules=[module], prompts=prompts, device="cpu")
     made.save(str(folder), create_model_card=False)

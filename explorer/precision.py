@@ -89,7 +89,7 @@ def check_precision(encoder: HalfPrecisionEncoder) -> Precision:
     try:
         half = encoder.embed(list(SAMPLE), exact=False)
     except InputError as error:
-        return Precision(asked, "float32", reason=str(error))
+        return Precision(asked, "float32", reason=str(error).partition("; use --dtype")[0])
     if not torch.isfinite(half).all():
         return Precision(asked, "float32", reason="some are not finite numbers")
     cosine = float((half * exact).sum(1).min())

@@ -256,6 +256,11 @@ class LexicalIndex:
         return scores, rows
 
 
+def has_words(text: str) -> bool:
+    """Whether a text has a word that `LexicalIndex` reads."""
+    return any(map(bool, _words([text])))
+
+
 def _words(texts: Sequence[str]) -> list[list[str]]:
     """The stems of each text, in order."""
     import Stemmer

@@ -1,8 +1,8 @@
-"""A variant as the one module of a SentenceTransformer. An export carries this file and the four it imports.
+"""A variant as the one module of a SentenceTransformer. An export carries this file and those it imports.
 
     SentenceTransformer(folder, trust_remote_code=True).encode(["a text"])      # needs nothing of this package
 
-pooled_encoder.json names design, pooler sizes, and the backbone where its weights are not beside it.
+pooled_encoder.json names design, what its pooler reads, its sizes, and the backbone where its weights are not beside.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers.base.modules import InputModule
 from torch import Tensor
 
-from .designs import DESIGNS
-from .errors import InputError
+from .designs import Reads, design
 from .pooling import CrossAttentionPooler, PoolerConfig, build_pooler
 from .states import StateReader
+from .token_selection import Tokens, counted_tokens, prompt_length
 
 CONFIG, POOLER, ADAPTER = "pooled_encoder.json", "pooler.safetensors", "adapter"
 
@@ -30,17 +30,31 @@ class PooledEncoderModule(InputModule):
     """Texts -> {"sentence_embedding"} [B, d], unit length."""
 
     config_file_name = CONFIG
-    config_keys: list[str] = ["design", "pooler_sizes", "max_seq_length", "backbone"]  # noqa: RUF012
+    config_keys: list[str] = [  # noqa: RUF012
+        "design", "reads", "tokens", "pooler_sizes", "max_seq_length", "backbone",
+    ]  # fmt: skip
     save_in_root = True
     tokenizer: Any
 
-    def __init__(self, model: Any, tokenizer: Any, design: str, pooler: Any, max_seq_length: int, backbone: str = ""):
-        """`backbone`: hub id of the weights if they are not kept beside; then the adapter is."""
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        design_name: str,
+        pooler: Any,
+        max_seq_length: int,
+        backbone: str = "",
+        reads: Reads = "all-tokens",
+        tokens: Tokens = "all",
+    ) -> None:
+        """`backbone`: hub id of the weights if they are not kept beside; then the adapter is. `tokens`: which tokens
+        a mean is taken over.
+        """
         super().__init__()
-        if design not in DESIGNS:
-            raise InputError(f"unknown design '{design}'")
+        self.chosen = design(design_name, reads)
         self.model, self.pooler, self.tokenizer = model, pooler, tokenizer
-        self.design, self.max_seq_length, self.backbone = design, max_seq_length, backbone
+        self.design, self.reads = self.chosen.name, self.chosen.reads
+        self.tokens, self.max_seq_length, self.backbone = tokens, max_seq_length, backbone
         self.pooler_sizes = asdict(pooler.config) if isinstance(pooler, CrossAttentionPooler) else None
         self.reader = StateReader(model)
 
@@ -54,14 +68,20 @@ class PooledEncoderModule(InputModule):
         mask = torch.zeros((len(ids), longest), dtype=torch.long)
         for i, row in enumerate(ids):
             tokens[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
-        return {"input_ids": tokens, "attention_mask": mask}
+        features = {"input_ids": tokens, "attention_mask": mask}
+        if self.tokens == "text" and prompt:
+            told = self.tokenizer(sound, return_offsets_mapping=True, return_special_tokens_mask=True, **options)
+            rows = zip(told.offset_mapping, told.special_tokens_mask, strict=True)
+            features["prompt_length"] = torch.tensor([prompt_length(*row, len(prompt)) for row in rows])
+        return features
 
     def forward(self, features: dict[str, Tensor | Any], **_: Any) -> dict[str, Tensor | Any]:
         """Adds "sentence_embedding" [B, d]."""
-        design = DESIGNS[self.design]
         self.reader.dtype = next(self.model.parameters()).dtype
+        ids, mask = features["input_ids"], features["attention_mask"]
+        counted = counted_tokens(ids, mask, self.tokens, self.tokenizer.all_special_ids, features.get("prompt_length"))
         states, mask = self.reader.states(
-            features["input_ids"], features["attention_mask"], design.attention, design.states
+            ids, mask, self.chosen.attention, self.chosen.states, counted if self.chosen.means else None
         )
         return {**features, "sentence_embedding": self.pooler(states, mask)}
 
@@ -108,8 +128,10 @@ class PooledEncoderModule(InputModule):
             model.pooler = None  # BERT's unused head
         config = model.config.get_text_config()
         sizes = PoolerConfig(**told["pooler_sizes"]) if told["pooler_sizes"] else None
-        pooler = build_pooler(DESIGNS[told["design"]], config.hidden_size, config.num_hidden_layers, sizes)
+        pooler = build_pooler(design(told["design"]), config.hidden_size, config.num_hidden_layers, sizes)
         if sizes:
             pooler.load_state_dict(load_file(str(cls.load_file_path(model_name_or_path, POOLER, **hub))))
-        made = cls(model, tokenizer, told["design"], pooler, told["max_seq_length"], told["backbone"])
+        reads = told.get("reads", "all-tokens")  # exports made before there was a choice do not say
+        tokens = told.get("tokens", "all")
+        made = cls(model, tokenizer, told["design"], pooler, told["max_seq_length"], told["backbone"], reads, tokens)
         return made.eval()

@@ -1,16 +1,18 @@
 """Is a difference one? Paired tests across tasks and within a task, with effect sizes, intervals and Holm's correction.
 
     across_tasks({"a": {"STS15": 0.85, …}, "b": {…}})     # Wilcoxon signed-rank, as in the paper
-    paired_means(x, y)                                    # per-query nDCG, per-text accuracy: sign-flip permutation
+    paired_means(x, y)                                    # per-query nDCG, per-text accuracy: sign flips and Hall's t
     paired_resampled(bootstrap_spearman(gold, [x, y]))    # one correlation over all pairs: bootstrap of the difference
 
-Every test says in words what it asks. Where there is too little to decide anything it refuses and says why: then `p` is
-None and `refused` a sentence. Scores are "higher is better"; everything is deterministic.
+Every test says in words what it asks, and who is ahead by the number that it tests. Before Holm's correction p is below
+5 % exactly if the interval leaves out 0. Where there is too little to decide anything a test refuses and says why: then
+`p` is None and `refused` a sentence. Scores are "higher is better"; everything is deterministic. The arithmetic lies in
+signed_ranks.py, mean_tests.py and resampled.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -18,7 +20,10 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .measures import TIE, paired_bootstrap
+from .mean_tests import careful
+from .measures import TIE
+from .resampled import Resampled, bootstrap_test
+from .signed_ranks import moved, signed_rank_test
 
 LEVEL = 0.05
 """A difference counts as one if its corrected p is below."""
@@ -27,22 +32,20 @@ MIN_TASKS = 6
 """With five tasks the smallest two-sided p of the signed-rank test is 2 / 2^5 = 0.0625: no result could pass 5 %."""
 
 MIN_EXAMPLES = 20
-"""Fewer examples are refused: their resamples say more about the few than about others of their kind."""
+"""Fewer examples are refused: they say more about the few than about others of their kind."""
 
-FLIPS = 9_999
-"""Random sign flips; the smallest p that they can give is 1 / 10,000."""
-
-RESAMPLES = 2_000
-BLOCK = 4_000_000  # resampled values held at once: 32 MB
-ROUNDING = 1e-12
+MEANS = "paired test of means (sign flips and Hall's t)"
+RANKS = "Wilcoxon signed-rank test"
+RANK_BISERIAL = "rank-biserial correlation"
 
 
 @dataclass(frozen=True)
 class Test:
     """Is a better than b? What was asked, of how much, and the answer with its uncertainty.
 
-    `difference` is a's score minus b's, [low, high] its 95 % interval, `p` two-sided, `p_holm` corrected for all pairs
-    that were compared with it.
+    `difference` is a's score minus b's, [low, high] a 95 % interval, `p` two-sided, `p_holm` corrected for all pairs
+    that were compared with it. `low` and `high` belong to what was tested: the difference or, for the signed-rank test,
+    the typical difference (pseudomedian) of the tasks on which the two differ.
     """
 
     a: str
@@ -65,8 +68,51 @@ class Test:
     ties: int = 0
     losses: int = 0
     refused: str = ""
+    lean: float | None = None
+    """The tested number, if it is not the difference: above 0 it speaks for a, below for b."""
 
     __test__ = False  # not one of pytest's
+
+    @property
+    def leaning(self) -> float:
+        """The number whose sign says who is ahead: what was tested, and the difference where it decides nothing.
+
+        Documents of older versions have no `lean`; there the effect of the signed-rank test is it.
+        """
+        lean = self.effect if self.lean is None and self.effect_name == RANK_BISERIAL else self.lean
+        return lean or self.difference
+
+    @property
+    def ahead(self) -> str:
+        """The variant that the tested number puts ahead; a if it puts none."""
+        return self.b if self.leaning < 0 else self.a
+
+    @property
+    def behind(self) -> str:
+        """The other one."""
+        return self.a if self.leaning < 0 else self.b
+
+    @property
+    def winner(self) -> str | None:
+        """The variant that is better by the test; None if they are not told apart."""
+        return self.ahead if self.significant else None
+
+    @property
+    def advantage(self) -> float:
+        """The score of the one ahead minus that of the other; below 0 where the mean disagrees with the test."""
+        return -self.difference if self.leaning < 0 else self.difference
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the one ahead by the tested number has the lower mean score."""
+        return self.advantage < -TIE
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """[low, high] as the one ahead sees it; None without an interval."""
+        if self.low is None or self.high is None:
+            return None
+        return (0.0 - self.high, 0.0 - self.low) if self.leaning < 0 else (self.low, self.high)  # never -0
 
     @property
     def significant(self) -> bool:
@@ -79,20 +125,26 @@ class Test:
         """The answer in words."""
         if self.refused:
             return f"{self.a} and {self.b} cannot be told apart or together: {self.refused}."
-        ends = [] if self.low is None or self.high is None else [self.low, self.high]
-        if self.difference < 0:
-            ends = [-end for end in reversed(ends)]
-        within = f", 95 % interval {ends[0]:+.4f} to {ends[1]:+.4f}" if ends else ""
         p = self.p_holm if self.p_holm is not None else self.p
         corrected = " after Holm's correction" if self.p_holm is not None else ""
-        tail = f"{abs(self.difference):.4f}{within} (p = {p:.2g}{corrected})"
-        better, worse = (self.a, self.b) if self.difference >= 0 else (self.b, self.a)
-        if self.significant:
-            return f"{better} is better than {worse} by {tail}."
-        return f"{better} is ahead of {worse} by {tail}, which may be chance."
+        chance = f"(p = {p:.2g}{corrected})"
+        ranked = self.effect_name == RANK_BISERIAL
+        within = ""
+        if self.ends is not None:
+            of = " of the typical difference" if ranked else ""
+            within = f", 95 % interval{of} {self.ends[0]:+.4f} to {self.ends[1]:+.4f}"
+        better = "is better than" if self.significant else "is ahead of"
+        perhaps = "" if self.significant else ", which may be chance"
+        if self.disagrees:
+            by = "the ranks of the differences" if ranked else "what was tested"
+            but = f"its mean is lower by {abs(self.difference):.4f}: a few large differences go the other way"
+            return f"{self.ahead} {better} {self.behind} by {by}{within} {chance}{perhaps}; but {but}."
+        return f"{self.ahead} {better} {self.behind} by {self.advantage:.4f}{within} {chance}{perhaps}."
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "significant": self.significant, "sentence": self.sentence}
+        """All fields, and what follows from them."""
+        told = {"significant": self.significant, "winner": self.winner, "sentence": self.sentence}
+        return {**asdict(self), **told}
 
 
 # ---- across tasks --------------------------------------------------------------------------------------------------
@@ -112,68 +164,38 @@ def across_tasks(scores: Mapping[str, Mapping[str, float]], what: str = "tasks")
 
 
 def signed_rank(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, what: str = "tasks") -> Test:
-    """Wilcoxon's signed-rank test of x - y [n] (`scipy.stats.wilcoxon`; exact up to 50 differences without ties).
+    """Test x - y [n] by Wilcoxon's signed ranks, exact up to 100 differences, ties and all.
 
-    Equal scores are left out, as Wilcoxon did. The effect is the matched-pairs rank-biserial correlation (the
-    favourable minus the unfavourable share of the rank sum, -1 to 1); the interval is the one that belongs to the test
-    (Hodges & Lehmann: pseudomedian of the differences), the difference is the mean one.
+    Equal scores are left out, as Wilcoxon did, of the test and of its interval (Hodges & Lehmann: pseudomedian of the
+    other differences). The effect is the matched-pairs rank-biserial correlation (the favourable minus the unfavourable
+    share of the rank sum, -1 to 1); its sign says who is ahead, whatever the mean difference says.
     """
-    from scipy import stats
-
     d = _differences(x, y)
     question = f"Over {what} like these, is one variant ahead of the other more often and by more than chance would do?"
-    test = _test(question, "Wilcoxon signed-rank test", x, y, d)
-    moved = d[np.abs(d) > TIE]
-    if len(moved) < MIN_TASKS:
-        equal = f" ({len(d) - len(moved)} more are equal)" if len(moved) < len(d) else ""
-        reason = f"too few {what} with different scores, {len(moved)}{equal}: even winning all of them would give"
-        return replace(test, refused=f"{reason} p = {min(1.0, 2 / 2 ** len(moved)):.3g}; {MIN_TASKS} are needed")
-    rounded = np.round(moved, 12)  # differences that are equal but for rounding share a rank
-    tied = len(np.unique(np.abs(rounded))) < len(rounded)
-    p = float(stats.wilcoxon(rounded, method="approx" if tied or len(moved) > 50 else "exact").pvalue)
-    ranks = stats.rankdata(np.abs(rounded))
-    effect = float((ranks[rounded > 0].sum() - ranks[rounded < 0].sum()) / ranks.sum())
-    low, high = signed_rank_interval(d)
-    return replace(test, p=p, low=low, high=high, effect=effect, effect_name="rank-biserial correlation")
-
-
-def signed_rank_interval(d: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """The differences that the signed-rank test would not reject: an interval for the pseudomedian of d [n].
-
-    Its ends are two of the n (n + 1) / 2 averages of pairs (Walsh); which, the test's null distribution says: exact for
-    n up to 50, normal beyond. Covers at least `confidence` (Hollander & Wolfe 1999, section 3.3).
-    """
-    from scipy import stats
-
-    n = len(d)
-    upper = np.triu_indices(n)
-    walsh = np.sort(((d[:, None] + d[None, :]) / 2)[upper])
-    alpha = (1 - confidence) / 2
-    if n <= 50:
-        counts = np.ones(1)
-        for rank in range(1, n + 1):  # subsets of the ranks 1..n by their sum
-            longer = np.zeros(len(counts) + rank)
-            longer[: len(counts)] += counts
-            longer[rank:] += counts
-            counts = longer
-        below = np.cumsum(counts) / 2.0**n  # P(W <= w)
-        k = int(np.searchsorted(below, alpha, side="right"))  # the smallest w that the test would not reject
-    else:
-        spread = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-        k = int(np.floor(n * (n + 1) / 4 + stats.norm.ppf(alpha) * spread))
-    k = min(max(k, 1), len(walsh)) if n else 1
-    return float(walsh[k - 1]), float(walsh[len(walsh) - k])
+    test = _test(question, RANKS, x, y, d)
+    apart = len(moved(d))
+    if apart < MIN_TASKS:
+        equal = f" ({len(d) - apart} more are equal)" if apart < len(d) else ""
+        reason = f"too few {what} with different scores, {apart}{equal}: even winning all of them would give"
+        return replace(test, refused=f"{reason} p = {min(1.0, 2 / 2**apart):.3g}; {MIN_TASKS} are needed")
+    found = signed_rank_test(d)
+    return replace(
+        test, p=found.p, low=found.low, high=found.high, effect=found.effect, effect_name=RANK_BISERIAL,
+        lean=found.effect,
+    )  # fmt: skip
 
 
 # ---- within a task: means over examples ----------------------------------------------------------------------------
 
 
 def paired_means(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, what: str = "examples") -> Test:
-    """Is the mean of x [n] above that of y, example by example? A permutation test with a bootstrap interval.
+    """Test whether the mean of x [n] is above that of y, example by example, and give its interval.
 
-    If both variants were equally good, each difference could as well have the other sign; p is the share of random
-    sign flips whose mean differs from 0 at least as much. The effect is Cohen's d_z (mean over standard deviation of
-    the differences).
+    By sign flips (each difference could as well have the other sign) and by Hall's t (which knows that the tail on one
+    side may be longer); the more careful of both answers stands (`mean_tests.careful`). The effect is Cohen's d_z (mean
+    over standard deviation of the differences). `what` names the examples in sentences.
+
+    Fewer than `MIN_EXAMPLES` are refused. Raises `InputError` unless x and y are finite and of one length.
     """
     return all_paired_means(("", ""), [x, y], what)[0]
 
@@ -185,139 +207,29 @@ def all_paired_means(
     pairs = list(combinations(range(len(names)), 2))
     differences = [_differences(values[i], values[j]) for i, j in pairs]
     enough = bool(pairs) and len(differences[0]) >= MIN_EXAMPLES
-    p = sign_flip_p(np.array(differences)) if enough else np.ones(len(pairs))
+    found = careful(np.array(differences)) if enough else None
     question = f"On other {what} of this kind, would the same variant have the higher mean?"
     tests = []
-    for (i, j), d, chance in zip(pairs, differences, p, strict=True):
-        test = _test(question, "paired permutation test (sign flips)", values[i], values[j], d)
-        test = replace(test, a=names[i], b=names[j])
-        if not enough:
+    for place, ((i, j), d) in enumerate(zip(pairs, differences, strict=True)):
+        test = replace(_test(question, MEANS, values[i], values[j], d), a=names[i], b=names[j])
+        if found is None:
             tests.append(replace(test, refused=f"{len(d)} {what} are too few; {MIN_EXAMPLES} are needed"))
             continue
-        found = paired_bootstrap(np.asarray(values[i], float), np.asarray(values[j], float), resamples=RESAMPLES)
         spread = float(d.std(ddof=1))
-        effect = found.mean / spread if spread > TIE else 0.0
-        test = replace(test, p=float(chance), low=found.low, high=found.high)
-        tests.append(replace(test, effect=effect, effect_name="Cohen's d_z"))
+        effect = test.difference / spread if spread > TIE else 0.0
+        p, low, high = (float(of[place]) for of in (found.p, found.low, found.high))
+        tests.append(replace(test, p=p, low=low, high=high, effect=effect, effect_name="Cohen's d_z"))
     return holm_corrected(tests)
-
-
-def sign_flip_p(d: np.ndarray, flips: int = FLIPS, seed: int = 0) -> np.ndarray:
-    """Two-sided p [m] of m sets of paired differences [m, n] under random sign flips.
-
-    `scipy.stats.permutation_test` gives the same and draws anew for each set; here all sets share the flips, and a
-    matrix product does the work. The observed arrangement counts as one, so p is never 0 (Phipson & Smyth 2010).
-    """
-    d = np.atleast_2d(np.asarray(d, float))
-    m, n = d.shape
-    observed = np.abs(d.sum(axis=1))
-    bound = observed - ROUNDING * np.abs(d).sum(axis=1)  # sums of the same numbers differ in the last digits
-    rng = np.random.default_rng(seed)
-    reached, left = np.zeros(m), flips
-    while left:
-        size = min(left, max(1, BLOCK // max(n, m)))
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (n, size), dtype=np.int8)
-        reached += (np.abs(d @ signs) >= bound[:, None]).sum(axis=1)
-        left -= size
-    return (reached + 1) / (flips + 1)
 
 
 # ---- within a task: one number over all examples -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Resampled:
-    """A measure that is computed from all examples together, for several variants on the same examples."""
-
-    measure: str
-    scores: np.ndarray
-    """[v]: on the examples as they are."""
-    samples: np.ndarray
-    """[v, R]: on R resamples, the same ones for all variants."""
-    n: int
-    closer: Callable[[int, int], np.ndarray]
-    """(i, j) -> [n]: by how much variant i is nearer to the gold than j, example by example."""
-
-    def interval(self, i: int, confidence: float = 0.95) -> tuple[float, float]:
-        """The percentile interval of a variant's score."""
-        low, high = np.nanquantile(self.samples[i], [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
-
-
-def bootstrap_spearman(
-    gold: Sequence[float] | np.ndarray,
-    predictions: Sequence[Sequence[float]] | np.ndarray,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Resampled:
-    """Spearman's correlation of each prediction [v, n] with gold [n], and of their resamples, ties and all.
-
-    A resample is a count for each example; ranks within it are sums of counts, so that nothing is sorted again.
-    """
-    from scipy import stats
-
-    gold, predictions = np.asarray(gold, float), np.atleast_2d(np.asarray(predictions, float))
-    n = len(gold)
-    scores = np.array([stats.spearmanr(gold, row).statistic for row in predictions])
-    rank_gold, ranks = _Ranks(gold), [_Ranks(row) for row in predictions]
-    samples = []
-    for counts in _counts(n, resamples, seed):
-        g = rank_gold(counts) - (n + 1) / 2
-        weighted = counts * g
-        spread = (weighted * g).sum(axis=1)
-        block = []
-        for rank in ranks:
-            h = rank(counts) - (n + 1) / 2
-            both = np.sqrt(spread * (counts * h * h).sum(axis=1))
-            block.append((weighted * h).sum(axis=1) / np.where(both > 0, both, np.nan))
-        samples.append(np.array(block))
-    gold_places, places = stats.rankdata(gold), stats.rankdata(predictions, axis=1)
-
-    def closer(i: int, j: int) -> np.ndarray:
-        return np.abs(places[j] - gold_places) - np.abs(places[i] - gold_places)
-
-    return Resampled("Spearman's correlation", scores, np.concatenate(samples, axis=1), n, closer)
-
-
-def bootstrap_average_precision(
-    gold: Sequence[float] | np.ndarray,
-    predictions: Sequence[Sequence[float]] | np.ndarray,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Resampled:
-    """Average precision of each prediction [v, n] for the positives of gold [n] (above 0), and of their resamples."""
-    from scipy import stats
-
-    positive = np.asarray(gold, float) > 0
-    predictions = np.atleast_2d(np.asarray(predictions, float))
-    n = len(positive)
-    groups = [_Groups(-row) for row in predictions]
-
-    def precisions(counts: np.ndarray) -> np.ndarray:
-        found = []
-        for group in groups:
-            hits, seen = group.sums(counts * positive), np.cumsum(group.sums(counts), axis=1)
-            precision = np.cumsum(hits, axis=1) / np.where(seen > 0, seen, 1)
-            total = hits.sum(axis=1)
-            found.append((hits * precision).sum(axis=1) / np.where(total > 0, total, np.nan))
-        return np.array(found)
-
-    scores = precisions(np.ones((1, n)))[:, 0]
-    samples = np.concatenate([precisions(counts) for counts in _counts(n, resamples, seed)], axis=1)
-    places = stats.rankdata(predictions, axis=1)
-
-    def closer(i: int, j: int) -> np.ndarray:
-        return (places[i] - places[j]) * np.where(positive, 1, -1)
-
-    return Resampled("average precision", scores, samples, n, closer)
-
-
 def paired_resampled(found: Resampled, i: int = 0, j: int = 1, what: str = "pairs") -> Test:
-    """Is variant i's score above j's? A bootstrap of the difference over examples.
+    """Test whether variant i's score is above j's by a bootstrap of the difference over examples (`bootstrap_test`).
 
-    p is twice the share of resamples in which the difference lies on the other side of 0 (at least 1 / (R + 1)). The
-    effect is Cohen's q for correlations (difference of Fisher's z), else the difference itself. An example counts as
-    won by the variant that places it nearer to where the gold places it.
+    The effect is Cohen's q for correlations (difference of Fisher's z), else the difference itself. An example counts
+    as won by the variant that places it nearer to where the gold places it.
     """
     x, y = float(found.scores[i]), float(found.scores[j])
     question = f"On other {what} of this kind, would the same variant have the higher {found.measure}?"
@@ -331,61 +243,17 @@ def paired_resampled(found: Resampled, i: int = 0, j: int = 1, what: str = "pair
     d = d[np.isfinite(d)]
     if not (np.isfinite(x) and np.isfinite(y)) or not len(d):
         return replace(test, refused=f"{found.measure} is not defined here: all values are the same")
-    low, high = np.quantile(d, [0.025, 0.975])
+    p, low, high = bootstrap_test(d)
     correlation = "correlation" in found.measure
     effect = float(np.arctanh(np.clip(x, -1 + 1e-9, 1 - 1e-9)) - np.arctanh(np.clip(y, -1 + 1e-9, 1 - 1e-9)))
     return replace(
         test,
-        p=float(bootstrap_p(d[None])[0]),
-        low=float(low),
-        high=float(high),
+        p=p,
+        low=low,
+        high=high,
         effect=effect if correlation else x - y,
         effect_name="Cohen's q" if correlation else "difference",
     )
-
-
-def bootstrap_p(d: np.ndarray) -> np.ndarray:
-    """Two-sided p [m] from resampled differences [m, R]: how far 0 lies in their tails."""
-    R = d.shape[1]
-    tail = np.minimum((d <= ROUNDING).sum(axis=1), (d >= -ROUNDING).sum(axis=1))
-    return np.minimum(1.0, 2 * (tail + 1) / (R + 1))
-
-
-def _counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Resamples of n examples as counts [r, n], block by block."""
-    rng = np.random.default_rng(seed)
-    left = resamples
-    while left:
-        size = min(left, max(1, BLOCK // n))
-        drawn = rng.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
-        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(float)
-        left -= size
-
-
-class _Groups:
-    """Examples with equal values [n], in rising order of the value."""
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.order = np.argsort(values, kind="stable")
-        ordered = values[self.order]
-        first = np.r_[True, ordered[1:] != ordered[:-1]]
-        self.starts = np.flatnonzero(first)
-        self.of = np.empty(len(values), int)
-        self.of[self.order] = np.cumsum(first) - 1
-
-    def sums(self, weights: np.ndarray) -> np.ndarray:
-        """Weights [r, n] summed within each group: [r, groups]."""
-        return np.add.reduceat(weights[:, self.order], self.starts, axis=1)
-
-
-class _Ranks(_Groups):
-    """Mean ranks within a resample given as counts."""
-
-    def __call__(self, counts: np.ndarray) -> np.ndarray:
-        """[r, n]: the rank of each example's value among the resampled ones, equal ones sharing their mean."""
-        sizes = self.sums(counts)
-        middle = np.cumsum(sizes, axis=1) - sizes / 2 + 0.5
-        return middle[:, self.of]
 
 
 # ---- all pairs -----------------------------------------------------------------------------------------------------
@@ -420,7 +288,7 @@ def all_pairs(names: Sequence[str], test: Callable[[int, int], Test]) -> list[Te
 
 
 def best_group(scores: Mapping[str, float], tests: Sequence[Test]) -> tuple[str, list[str]]:
-    """The variant with the highest score, and those that no test tells apart from it (untested ones are left out).
+    """The variant with the highest score, and those that no test puts behind it (untested ones are left out).
 
     Raises `InputError` if there is no score.
     """
@@ -429,7 +297,7 @@ def best_group(scores: Mapping[str, float], tests: Sequence[Test]) -> tuple[str,
     best = max(scores, key=lambda name: scores[name])
     tied = []
     for test in tests:
-        if best in (test.a, test.b) and not test.refused and not test.significant:
+        if best in (test.a, test.b) and not test.refused and test.winner != best:
             tied.append(test.b if test.a == best else test.a)
     return best, [name for name in scores if name in tied]
 
@@ -441,13 +309,12 @@ def win_tie_loss(tests: Sequence[Test]) -> dict[str, dict[str, int]]:
     for test in tests:
         if test.refused:
             continue
-        if not test.significant:
+        if test.winner is None:
             counts[test.a]["ties"] += 1
             counts[test.b]["ties"] += 1
         else:
-            better, worse = (test.a, test.b) if test.difference > 0 else (test.b, test.a)
-            counts[better]["wins"] += 1
-            counts[worse]["losses"] += 1
+            counts[test.ahead]["wins"] += 1
+            counts[test.behind]["losses"] += 1
     return counts
 
 

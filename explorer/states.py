@@ -53,7 +53,7 @@ class StateReader:
         counted: Tensor | None = None,
         unit: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """States [B, n, d] and their mask [B, n] of ids, mask [B, T]; n = T tokens or L layers (numbered 1..L).
+        """States [B, n, d] and their mask [B, n] of ids, mask [B, T]; n = T or 1 tokens, or L layers (1..L).
 
         The last layer's state is the one after the model's final norm where it has one (decoders), earlier layers' are
         raw, as in the paper. `counted` [B, T]: the tokens that a mean is taken over, or their weights in it; all real
@@ -61,6 +61,9 @@ class StateReader:
         """
         if read == "tokens":
             return self._forward(ids, mask, attention), mask if counted is None else counted
+        if read == "last-token":
+            states = _pool_eos(mask)(self._forward(ids, mask, attention))[:, None]  # [B, 1, d]
+            return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
         pool = _pool_eos(mask) if read == "layer-eos" else _pool_mean(mask if counted is None else counted, unit)
         states = torch.stack(self.each_layer(ids, mask, attention, lambda _, hidden: pool(hidden)), dim=1)  # [B, L, d]
         return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
@@ -162,7 +165,7 @@ class StateReader:
 
     def _is_causal_by_itself(self) -> bool:
         """Whether a change of the last token leaves the first one's state as it was (BLOOM's modules do not tell)."""
-        device = self.model.get_input_embeddings().weight.device
+        device = next(self.model.parameters()).device
         ids = torch.tensor([[5, 6, 7], [5, 6, 8]], device=device)
         training = self.model.training
         self.model.eval()

@@ -24,6 +24,18 @@ TokenWeights = Literal["uniform", "position", "unit"]
 after their states were brought to length one, so that no long state outweighs the others."""
 
 
+def prompt_length(places: Sequence[Sequence[int]], special: Sequence[int], characters: int) -> int:
+    """How many tokens belong to a prompt of so many `characters` at the beginning of a text.
+
+    `places`: for each token the characters [start, end) that it stands for; `special`: 1 for special tokens, which
+    stand for none. A token that holds the end of the prompt and the beginning of the text belongs to the text.
+    """
+    for i, ((_, end), is_special) in enumerate(zip(places, special, strict=True)):
+        if not is_special and end > characters:
+            return i
+    return len(places)
+
+
 def counted_tokens(
     ids: Tensor, mask: Tensor, tokens: Tokens, special: Sequence[int], prompts: Tensor | None = None
 ) -> Tensor:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Cancelled, InputError
-from .training_config import TrainingConfig, from_given
+from .training_config import TrainingConfig, from_given, from_saved
 
 ASKED = "training.json"
 VARIANT_FILES = ("pooler.safetensors", "adapter", "README.md", "variant.json")
@@ -69,7 +69,7 @@ def config_for(output: Path, given: Mapping[str, Any], resume: bool) -> Training
     saved = _saved(output)
     if saved is None:
         return from_given(given)
-    config = TrainingConfig(**saved["config"])
+    config = from_saved(saved["config"])
     asked = replace(config, **given)
     for name, value in config.to_json().items():
         if asked.to_json()[name] != value and name not in MAY_CHANGE:

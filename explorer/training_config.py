@@ -18,7 +18,8 @@ from .options import add_options, check_types, command_line, given_fields, witho
 from .record import DTYPES
 
 Schedule = Literal["linear", "cosine", "constant"]
-PoolerInit = Literal["near-mean", "near-last", "random"]
+PoolerInit = Literal["near-mean", "near-last", "random", "paper"]
+LayerMatrix = Literal["auto", "before-norm", "after-norm"]
 ReportTo = Literal["none", "tensorboard", "trackio"]
 
 
@@ -37,7 +38,8 @@ class TrainingConfig:
     data_card: str = ""
     """A Markdown file about the data (sources, licences), to be put into the model card."""
     columns: tuple[str, ...] = ()
-    """Which column is what, where names do not tell: query=NAME, positive=NAME, negative=NAME (the last repeatable)."""
+    """Which column is what, where names do not tell: query=NAME, positive=NAME, negative=NAME (repeatable),
+    instruction=NAME."""
     max_steps: int = 500
     """Optimizer steps."""
     batch_size: int = 64
@@ -67,7 +69,10 @@ class TrainingConfig:
     serve_length: int = 0
     """Length in tokens at which the trained variant cuts texts; 0: as in training."""
     query_prompt: str = ""
-    """Put before every query, in training and afterwards."""
+    """Put before every query that has no instruction of its own, in training and afterwards."""
+    query_instructions: str = ""
+    """A JSON file, {source: instruction}: put before the queries of that source, letter by letter, in place of the
+    query prompt. Rows with a column instruction or prompt have their own."""
     document_prompt: str = ""
     """Put before every positive and negative, in training and afterwards."""
     tokens: Tokens = "all"
@@ -87,7 +92,11 @@ class TrainingConfig:
     """Width of one such head; 0: 64."""
     pooler_init: PoolerInit = "near-mean"
     """Start of a trainable pooler: near-mean (about the mean of its states), near-last (multi-layer poolers: about the
-    last layer's state, others as near-mean) or random."""
+    last layer's state, others as near-mean), random, or paper (as its code: latents and layer matrix from N(0, 1), the
+    matrix added before the norm; all others add it after the norm)."""
+    layer_matrix: LayerMatrix = "auto"
+    """Where a multi-layer pooler adds its layer matrix: before-norm (the paper), after-norm, where it counts on every
+    backbone, or auto: after-norm, and before-norm with pooler_init paper."""
     guide: str = ""
     """A frozen teacher: a variant's name, `published` (MiniLM as published) or a sentence-transformers model."""
     guide_weight: float = 0.0
@@ -206,10 +215,19 @@ def from_given(given: Mapping[str, Any]) -> TrainingConfig:
     return TrainingConfig(**given)
 
 
+BEFORE: Mapping[str, Any] = {"layer_matrix": "before-norm"}
+"""What runs did that were written down before there was an option for it, where its default does something else."""
+
+
+def from_saved(saved: Mapping[str, Any]) -> TrainingConfig:
+    """The configuration that a run wrote down, also before options were added. Raises `InputError`."""
+    return TrainingConfig(**{**BEFORE, **saved})
+
+
 def portable(config: TrainingConfig) -> TrainingConfig:
     """The same without folders of this machine: of an absolute path only the last part is kept."""
     from dataclasses import replace
 
-    single = ("backbone", "data_card", "dev_sts")
+    single = ("backbone", "data_card", "dev_sts", "query_instructions")
     more: dict[str, Any] = {name: without_folders(getattr(config, name)) for name in single}
     return replace(config, data=tuple(map(without_folders, config.data)), **more)

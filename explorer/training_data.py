@@ -39,6 +39,9 @@ KNOWN: dict[str, tuple[str, ...]] = {
 }
 """Column names by which a role is found, best first; upper case, spaces and hyphens do not matter."""
 
+INSTRUCTION = ("instruction", "query_instruction", "prompt")
+"""Names of a column that says, row by row, what is put before the query."""
+
 NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+)?|sentence_?3|text_?3")
 """Names of columns with negatives; there may be several."""
 
@@ -52,6 +55,9 @@ MAX_HUB_ROWS = 2_000_000
 DOCSTRINGS = "builtin:docstrings"
 """Stands for the pairs of `corpora.docstring_pairs`, which need no download."""
 
+SHOWN = 20
+"""Instructions of one source that a training record holds."""
+
 NAMED = 5
 """Broken rows that are named one by one; of the others only the number is told."""
 
@@ -64,6 +70,8 @@ class Pair:
     positive: str
     negatives: tuple[str, ...] = ()
     source: int = 0
+    instruction: str = ""
+    """Put before the query as it is, in place of the configuration's query prompt; empty: that one is."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -85,16 +93,21 @@ class Source:
     """Rows that were left out."""
     notes: tuple[str, ...] = ()
     """Sentences about them, with their lines."""
+    instructions: tuple[str, ...] = ()
+    """What stands before its queries, each once, in order; none where it is the query prompt."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a training record has it: without folders of this machine."""
+        """As a training record has it: without folders of this machine; of many instructions the first `SHOWN`."""
         name = without_folders(self.name)
+        given = self.instructions
+        told = {"instructions": list(given[:SHOWN]), "instructions_in_all": len(given)} if given else {}
         return {
             "name": name,
             "weight": self.weight,
             "pairs": self.pairs,
             "left_out": self.broken,
             "sha256": self.sha256,
+            **told,
         }
 
 
@@ -118,23 +131,43 @@ class Pairs:
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def read_pairs(specs: Sequence[str], columns: Sequence[str] = (), negatives: int = 1) -> Pairs:
-    """All pairs of these files, hub datasets and `builtin:docstrings`, with at most `negatives` negatives each.
+def read_pairs(
+    specs: Sequence[str],
+    columns: Sequence[str] = (),
+    negatives: int = 1,
+    instructions: Mapping[str, str] | None = None,
+) -> Pairs:
+    """Read all pairs of files, hub datasets and `builtin:docstrings`.
 
-    Raises `InputError` for what cannot be read, unknown columns, a file without a usable row, and fewer than two
-    different pairs: other pairs are the negatives of each.
+    Args:
+        specs: Sources, with a weight after a colon where they have one.
+        columns: ROLE=NAME, where names do not tell.
+        negatives: How many negatives of a pair are kept, at most.
+        instructions: Source -> what is put before its queries. A source goes by what was given for it, without the
+            weight, or by the last part of its path. A row's own instruction goes before it.
+
+    Returns:
+        The pairs in the order of the sources.
+
+    Raises:
+        InputError: Something cannot be read, a column or source is unknown, a file has no usable row, or there are
+            fewer than two different pairs: other pairs are the negatives of each.
     """
     roles = _roles(columns)
+    before = _instructions_of([split_weight(spec)[0] for spec in specs], instructions or {})
     pairs: list[Pair] = []
     sources: list[Source] = []
     for number, spec in enumerate(specs):
         name, weight = split_weight(spec)
-        reader = _Reader(name, {} if name == DOCSTRINGS else roles, negatives, number)  # its columns are known
+        known = {} if name == DOCSTRINGS else roles  # its columns are known
+        reader = _Reader(name, known, negatives, number, before.get(name, ""))
         found = list(reader.read())
         notes = tuple(f"{show(Path(name).name)}: {note}" for note in reader.notes)
         if not found:
             raise InputError(f"{show(Path(name).name)} holds no usable pair; {reader.why_none()}")
-        sources.append(Source(name, weight, len(found), reader.sha256(found), sum(reader.broken.values()), notes))
+        given = tuple(dict.fromkeys(pair.instruction for pair in found if pair.instruction))
+        left_out = sum(reader.broken.values())
+        sources.append(Source(name, weight, len(found), reader.sha256(found), left_out, notes, given))
         pairs += found
     data = Pairs(pairs, sources, tuple(note for source in sources for note in source.notes))
     if data.most_per_batch < 2:
@@ -143,6 +176,20 @@ def read_pairs(specs: Sequence[str], columns: Sequence[str] = (), negatives: int
             "training tells pairs apart, so give at least two (better: some thousand)"
         )
     return data
+
+
+def _instructions_of(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Source -> instruction. Raises `InputError` for one that is for no source."""
+    found = {}
+    for key, text in given.items():
+        meant = [name for name in names if key in (name, Path(name).name)]
+        if not meant:
+            raise InputError(
+                f"there is an instruction for {show(key)}, which is no data of this training: "
+                f"{show_all(Path(name).name for name in names)}"
+            )
+        found.update(dict.fromkeys(meant, text))
+    return found
 
 
 def split_weight(spec: str) -> tuple[str, float]:
@@ -161,8 +208,10 @@ def _roles(columns: Sequence[str]) -> dict[str, list[str]]:
     roles: dict[str, list[str]] = {}
     for entry in columns:
         role, equals, name = entry.partition("=")
-        if role not in ("query", "positive", "negative") or not equals or not name:
-            raise InputError(f"{show(entry)} maps no column; write query=NAME, positive=NAME or negative=NAME")
+        if role not in ("query", "positive", "negative", "instruction") or not equals or not name:
+            raise InputError(
+                f"{show(entry)} maps no column; write query=NAME, positive=NAME, negative=NAME or instruction=NAME"
+            )
         if role in roles and role != "negative":
             raise InputError(f"the role {role} was given to two columns: {roles[role][0]} and {name}")
         roles.setdefault(role, []).append(name)
@@ -172,8 +221,11 @@ def _roles(columns: Sequence[str]) -> dict[str, list[str]]:
 class _Reader:
     """Reads one source and keeps count of the rows that cannot be used."""
 
-    def __init__(self, name: str, roles: Mapping[str, list[str]], negatives: int, number: int) -> None:
+    def __init__(
+        self, name: str, roles: Mapping[str, list[str]], negatives: int, number: int, instruction: str = ""
+    ) -> None:
         self.name, self.roles, self.negatives, self.number = name, roles, negatives, number
+        self.instruction = instruction
         self.unit = "line"
         self.broken: Counter[str] = Counter()
         self.where: dict[str, list[int]] = {}
@@ -190,7 +242,8 @@ class _Reader:
     def sha256(self, pairs: Sequence[Pair]) -> str:
         """Of the file's bytes, or of what was read from elsewhere."""
         if self.name.startswith(("hub:", "builtin:")):
-            return content_hash(text for pair in pairs for text in pair.texts)
+            own = any(pair.instruction != self.instruction for pair in pairs)
+            return content_hash(text for pair in pairs for text in (*([pair.instruction] if own else []), *pair.texts))
         with Path(self.name).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -284,6 +337,8 @@ class _Reader:
         taken = {c for names in columns.values() for c in names}
         others = [c for c in header if c not in taken and NEGATIVE.fullmatch(re.sub(r"[\s-]+", "_", c.strip().lower()))]
         columns.setdefault("negative", others)
+        given = find_column([c for c in header if c not in taken and c not in others], INSTRUCTION)
+        columns.setdefault("instruction", [given] if given else [])
         return columns
 
     def _pairs(self, row: Row, columns: Mapping[str, list[str]]) -> Iterator[Pair]:
@@ -297,6 +352,7 @@ class _Reader:
                 raise _BrokenError("no query" if not query else "several queries")
             if not positives:
                 raise _BrokenError("no positive")
+            instruction = next((_one_text(row.cells.get(c)) for c in columns["instruction"]), "") or self.instruction
         except _BrokenError as error:
             self._leave_out(row.number, str(error))
             return
@@ -305,11 +361,27 @@ class _Reader:
             if positive == query[0]:
                 self._leave_out(row.number, "query and positive are the same")
             else:
-                yield Pair(query[0], positive, kept, self.number)
+                yield Pair(query[0], positive, kept, self.number, instruction)
 
 
 class _BrokenError(Exception):
     """A row that cannot be used; the message says why."""
+
+
+def _one_text(cell: Any) -> str:
+    """An instruction as it stands, line ends and spaces too; empty where there is none."""
+    if isinstance(cell, dict | list | tuple):
+        raise _BrokenError("the instruction is no text")
+    text = as_text(cell)
+    _check_whole(text, "instruction")
+    return text if text.strip() else ""
+
+
+def _check_whole(text: str, role: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _BrokenError(f"the {role} holds half a character") from None
 
 
 def _texts(cell: Any, role: str) -> list[str]:
@@ -318,11 +390,8 @@ def _texts(cell: Any, role: str) -> list[str]:
     if any(isinstance(value, dict | list | tuple) for value in values):
         raise _BrokenError(f"the {role} is no text and no list of texts")
     texts = [as_text(value).strip() for value in values]
-    try:
-        for text in texts:
-            text.encode()
-    except UnicodeEncodeError:
-        raise _BrokenError(f"the {role} holds half a character") from None
+    for text in texts:
+        _check_whole(text, role)
     return [text for text in texts if text]
 
 
@@ -349,7 +418,10 @@ def hold_out(data: Pairs, share: float, most: int) -> tuple[Pairs, tuple[Pair, .
     count = min(most, int(share * len(data)), len(data) // 3)
     if count < 2:
         return data, ()
-    chosen = sorted(set(data.pairs), key=lambda pair: content_hash((pair.query, pair.positive)))
+    # Of pairs that differ in their instruction or source alone, the same one everywhere.
+    chosen = sorted(
+        set(data.pairs), key=lambda pair: (content_hash((pair.query, pair.positive)), pair.instruction, pair.source)
+    )
     dev: list[Pair] = []
     seen: set[str] = set()
     for pair in chosen:

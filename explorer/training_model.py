@@ -24,7 +24,7 @@ from .backbone import Backbone
 from .designs import Design
 from .encoder import TextSettings, pack
 from .errors import InputError
-from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
+from .pooling import CrossAttentionPooler, LayerMatrixPlace, Pooler, PoolerConfig, build_pooler
 from .token_selection import Tokens, counted_tokens
 from .training_config import TrainingConfig
 from .training_data import Pair
@@ -43,7 +43,6 @@ class TrainableEncoder(Module):
         """`tokens`: which a mean is taken over; with "text" the features hold "prompt_length" [B]."""
         super().__init__()
         self.backbone, self.design, self.tokens = backbone, design, tokens
-        self.means = design.means
         self.special = backbone.special_tokens
         self.model, self.pooler = backbone.model, pooler
         half = backbone.dtype != torch.float32 and backbone.device.type != "cpu"
@@ -72,7 +71,7 @@ class TrainableEncoder(Module):
 
     def _embed_at_once(self, ids: Tensor, mask: Tensor, counted: Tensor) -> Tensor:
         with torch.autocast(*self._autocast) if self._autocast else nullcontext():
-            means = counted if self.means else None
+            means = counted if self.design.means else None
             states, state_mask = self.backbone.states(ids, mask, **_reading(self.design), counted=means)
             return self.pooler(states, state_mask)
 
@@ -99,9 +98,8 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     backbone.new_adapter(ADAPTER, config.lora_rank, config.lora_alpha, config.lora_dropout)
     torch.manual_seed(config.seed)
     pooler = build_pooler(config.chosen, backbone.width, backbone.layers, pooler_config(config, backbone))
-    if isinstance(pooler, CrossAttentionPooler) and config.pooler_init != "random":
-        last = config.pooler_init == "near-last" and pooler.config.layers > 0
-        pooler.init_near_mean(sample_states(backbone, config.chosen, config.tokens) if last else None)
+    if isinstance(pooler, CrossAttentionPooler):
+        start(pooler, config, backbone)
     module = TrainableEncoder(backbone, config.chosen, pooler.to(backbone.device, torch.float32), config.tokens)
     if config.gradient_checkpointing:
         backbone.model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -110,13 +108,25 @@ def build(config: TrainingConfig, backbone: Backbone) -> TrainableEncoder:
     return module
 
 
+def start(pooler: CrossAttentionPooler, config: TrainingConfig, backbone: Backbone) -> None:
+    """Give a fresh pooler the weights that `pooler_init` names; `random` are those that it has."""
+    if config.pooler_init == "paper":
+        pooler.init_as_paper()
+    elif config.pooler_init != "random":
+        last = config.pooler_init == "near-last" and pooler.config.layers > 0
+        pooler.init_near_mean(sample_states(backbone, config.chosen, config.tokens) if last else None)
+
+
 def _reading(design: Design) -> dict[str, Any]:
     """How a design reads the backbone."""
     return {"attention": design.attention, "read": design.states, "adapter": ADAPTER}
 
 
 def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | None:
-    """Sizes of the pooler, those left at 0 by the backbone's width; None for designs without a trainable pooler."""
+    """Sizes of the pooler, those left at 0 by the backbone's width; None for designs without a trainable pooler.
+
+    The layer matrix is added after the norm, where it counts on every backbone; before it in the paper's start.
+    """
     asked = {name: getattr(config, name) for name in ("latents", "heads", "head_dim") if getattr(config, name)}
     if not config.chosen.trainable_pooler:
         if asked:
@@ -126,7 +136,10 @@ def pooler_config(config: TrainingConfig, backbone: Backbone) -> PoolerConfig | 
     default = PoolerConfig.default(backbone.width, layers)
     head_dim = config.head_dim or default.head_dim
     heads = config.heads or max(1, backbone.width // head_dim)
-    return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers)
+    place: LayerMatrixPlace = "after-norm" if layers and config.pooler_init != "paper" else "before-norm"
+    if layers and config.layer_matrix != "auto":
+        place = config.layer_matrix
+    return PoolerConfig(backbone.width, config.latents or default.latents, heads, head_dim, layers, place)
 
 
 SAMPLE = (
@@ -140,12 +153,12 @@ SAMPLE = (
 """Texts of several kinds, to see how long a backbone's states are and where they lie."""
 
 
-def sample_states(backbone: Backbone, design: Design, tokens: Tokens = "all") -> Tensor:
-    """Layer states [B, L, d] of a few texts, by which `near-last` measures what it adds; `tokens`: of their means."""
+def sample_states(backbone: Backbone, design: Design, tokens: Tokens) -> Tensor:
+    """Layer states [B, L, d] of a few texts, by which `near-last` measures what it adds."""
     ids, mask = backbone.pad(backbone.tokenize(SAMPLE))
-    counted = counted_tokens(ids, mask, tokens, backbone.special_tokens)
+    counted = counted_tokens(ids, mask, tokens, backbone.special_tokens) if design.means else None
     with torch.no_grad():
-        return backbone.states(ids, mask, **_reading(design), counted=counted if design.means else None)[0]
+        return backbone.states(ids, mask, **_reading(design), counted=counted)[0]
 
 
 def silence_dropout(model: nn.Module) -> None:
@@ -178,12 +191,17 @@ class Collator:
         columns |= {f"negative_{i + 1}": [p.negatives[i] for p in pairs] for i in range(negatives)}
         batch: dict[str, Tensor] = {}
         for name, texts in columns.items():
-            prompt = self.texts.prompt("query" if name == "query" else "document")
-            whole = [prompt + text for text in texts]
+            prompts = [self.texts.prompt("document")] * len(pairs)
+            if name == "query":
+                prompts = [pair.instruction or self.texts.prompt("query") for pair in pairs]
+            whole = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
             ids = self.backbone.tokenize(whole, self.texts.max_length)
             batch[f"{name}_input_ids"], batch[f"{name}_attention_mask"] = self.backbone.pad(ids)
             if self.texts.tokens == "text":
-                lengths = self.backbone.prompt_lengths(whole, prompt, self.texts.max_length)
+                lengths = [
+                    self.backbone.prompt_lengths([text], prompt, self.texts.max_length)[0]
+                    for prompt, text in zip(prompts, whole, strict=True)
+                ]
                 batch[f"{name}_prompt_length"] = torch.tensor(lengths, device=self.backbone.device)
         if self.guide is not None:
             label = np.stack([self.guide.vectors(texts, name == "query") for name, texts in columns.items()], axis=1)

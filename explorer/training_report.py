@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
+import json
 import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from .designs import MEANING
@@ -101,6 +104,26 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def encode_queries(encoder: PooledEncoder, pairs: Sequence[Pair]) -> np.ndarray:
+    """Encode the queries of pairs, each with its own instruction, or with the query prompt where it has none.
+
+    Args:
+        encoder: The model.
+        pairs: Pairs.
+
+    Returns:
+        Unit vectors float32 [n, d], in the order of the pairs.
+    """
+    out = np.empty((len(pairs), encoder.dimension), np.float32)
+    for instruction in dict.fromkeys(pair.instruction for pair in pairs):
+        rows = [i for i, pair in enumerate(pairs) if pair.instruction == instruction]
+        asked = copy.copy(encoder)  # the same weights
+        if instruction:
+            asked.texts = replace(encoder.texts, query_prompt=instruction)
+        out[rows] = asked.encode([pairs[i].query for i in rows], "query")
+    return out
+
+
 def dev_scores(encoder: PooledEncoder, dev: Sequence[Pair]) -> dict[str, float]:
     """nDCG@10 and MRR@10 of the held-out queries, each searched among all held-out positives."""
     from .measures import quality
@@ -108,7 +131,7 @@ def dev_scores(encoder: PooledEncoder, dev: Sequence[Pair]) -> dict[str, float]:
 
     ids = [str(i) for i in range(len(dev))]
     index = DenseIndex(encoder.encode([pair.positive for pair in dev], "document"))
-    scores, rows = index.search(encoder.encode([pair.query for pair in dev], "query"), 10)
+    scores, rows = index.search(encode_queries(encoder, dev), 10)
     run = {id: hits(scores[i], rows[i], ids) for i, id in enumerate(ids)}
     measured = quality(run, {id: {id: 1} for id in ids}, k=10)
     return {"ndcg@10": round(measured.mean("nDCG"), 5), "mrr@10": round(measured.mean("MRR"), 5)}
@@ -210,6 +233,22 @@ def about_data(data_card: str) -> str:
         raise InputError(f"the data card '{data_card}' cannot be read; give a text file") from error
 
 
+def _about_prompts(training: Mapping[str, Any]) -> str:
+    """What stood before the queries of each source, for the model card; nothing where nothing did."""
+    rest = training["config"]["query_prompt"]
+    told = [
+        f"- {s['name']}: {', '.join(f'`{json.dumps(text, ensure_ascii=False)}`' for text in s['instructions'])}"
+        + (f" and {more} more" if (more := s["instructions_in_all"] - len(s["instructions"])) else "")
+        for s in training["data"]
+        if s.get("instructions")
+    ]
+    if not told:
+        return ""
+    others = f"Other queries had `{json.dumps(rest, ensure_ascii=False)}`.\n" if rest else ""
+    lines = "\n".join(told)
+    return f"\nBefore the queries stood, as JSON writes it and with nothing between:\n\n{lines}\n\n{others}"
+
+
 def model_card(encoder: PooledEncoder, training: Mapping[str, Any], parameters: int, about: str = "") -> str:
     """README.md of a variant; `about` is what the user says of the data."""
     design = encoder.design
@@ -249,7 +288,7 @@ length; compare them by dot product. Texts are cut at {encoder.texts.max_length}
 {score}| data | pairs | weight | sha256 |
 | --- | ---: | ---: | --- |
 {chr(10).join(rows)}
-{chr(10) + about + chr(10) if about else ""}
+{_about_prompts(training)}{chr(10) + about + chr(10) if about else ""}
 Made by:
 
     {training["command"]}

@@ -30,9 +30,10 @@ from transformers.utils import logging as hf_logging
 from .backbone import Backbone, dtype_name, pick_device
 from .checkpointing import WholeCheckpoints
 from .embeddings import read_vectors
-from .encoder import Encoder, PooledEncoder, TextSettings, is_out_of_memory
+from .encoder import Encoder, PooledEncoder, TextSettings, check_room, is_out_of_memory
 from .errors import InputError
 from .evaluation.scored_pairs import read_scored_pairs
+from .instructions import read_instructions, template_of
 from .precision import Precision
 from .store import cache_dir, content_hash, whole_file
 from .training import ASKED, Result, Stop, check_disk, checkpoints, commit
@@ -77,8 +78,7 @@ class Run:
         self.config = config = replace(config, batch_size=self._batch_size())
         self.backbone = load_backbone(config)
         self.module = build(config, self.backbone)
-        self.texts = TextSettings(config.max_length, config.query_prompt, config.document_prompt, config.tokens)
-        self.texts = replace(self.texts, max_length=min(config.max_length, self.backbone.max_length))
+        self.texts = self._texts()
         self.plan = plan_batches(self.data, config.batch_size, config.max_steps, config.seed)
         self.parameters = sum(p.numel() for p in self.module.trained().values())
         self.reporter.say(f"{self.parameters:,} parameters are trained on {self.backbone.device.type}")
@@ -94,7 +94,8 @@ class Run:
 
     def _read(self) -> tuple[Pairs, tuple[Pair, ...]]:
         config = self.config
-        data = read_pairs(config.data, config.columns, config.negatives)
+        instructions = read_instructions(config.query_instructions) if config.query_instructions else {}
+        data = read_pairs(config.data, config.columns, config.negatives, instructions)
         if config.hard_negatives:
             data = with_mined_negatives(data, config, self.processes, self.reporter)
         train, dev = hold_out(data, config.dev_share if config.eval_every else 0.0, config.dev_pairs)
@@ -103,6 +104,24 @@ class Run:
         held = f", {len(dev):,} held out" if dev else ", none held out"
         self.reporter.say(f"{len(train):,} pairs to train with{held}")
         return train, dev
+
+    def _texts(self) -> TextSettings:
+        """How the variant reads texts. It takes a task's instruction as the instructions of its data were put.
+
+        Where all queries have one and the same instruction, that is its query prompt.
+        """
+        config, given = self.config, {pair.instruction for pair in (*self.data.pairs, *self.dev)}
+        only = next(iter(given)) if len(given) == 1 else ""
+        texts = TextSettings(
+            min(config.max_length, self.backbone.max_length),
+            only or config.query_prompt,
+            config.document_prompt,
+            config.tokens,
+            template_of(given - {""}),
+        )
+        for instruction in sorted(given):
+            check_room(self.backbone, replace(texts, query_prompt=instruction), "query")
+        return texts
 
     def _batch_size(self) -> int:
         """What was asked for, or as many different pairs as there are; each process takes an equal part."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, Design, Tokens, design, reads
+from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, Design, Tokens, design, reads_phrase
 from .errors import InputError
 from .record import read_record
 from .store import CHECKPOINTS, data_dir
@@ -81,7 +81,7 @@ class Variant:
         if self.source == "sentence-transformers":
             return "A sentence-transformers model with its own pooling and prompts."
         assert self.design is not None
-        told = f"Reads {reads(self.design, self.tokens)}, {self.design.attention} attention."
+        told = f"Reads {reads_phrase(self.design, self.tokens)}, {self.design.attention} attention."
         if self.backbone == LM:
             told += " On a small language model made for teaching, not for search."
         if self.source == "published":
@@ -92,13 +92,16 @@ class Variant:
         return f"Trained{f' for {steps} steps' if steps else ''}. {told}"
 
     def to_json(self) -> dict[str, Any]:
-        """As `variants --json` and the API list it."""
+        """As `variants --json` and the API list it; "reads" stands there where the pooler leaves a choice."""
+        design = self.design
+        reads = {"reads": design.reads} if design and design.pooling == "last-layer" else {}
         return {
             "name": self.name,
             "source": self.source,
-            "design": self.design.name if self.design else None,
-            "pooling": self.design.pooling if self.design else None,
-            "attention": self.design.attention if self.design else None,
+            "design": design.name if design else None,
+            "pooling": design.pooling if design else None,
+            "attention": design.attention if design else None,
+            **reads,
             "backbone": self.backbone or None,
             "tokens": self.tokens if self.design and self.design.means else None,
             "trained": self.trained,
@@ -182,9 +185,8 @@ class Shelf:
                     continue  # a folder that is being written
                 try:
                     record = read_record(file.parent)
-                    found.append(
-                        Variant(name, "checkpoint", design(record["design"]), record["backbone"], file.parent, record)
-                    )
+                    chosen = design(record["design"], record.get("reads"))
+                    found.append(Variant(name, "checkpoint", chosen, record["backbone"], file.parent, record))
                 except InputError as error:
                     self.problems.append(f"{name}: {error}")
                     log.warning("skipped %s: %s", name, error)
@@ -304,6 +306,12 @@ class Shelf:
         """Names of the loaded variants."""
         with self._lock:
             return list(self._loaded)
+
+    def notes(self, names: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """What a user should know of how loaded variants run here: name -> sentences. Those without are left out."""
+        with self._lock:
+            loaded = {name: encoder for name, encoder in self._loaded.items() if names is None or name in names}
+        return {name: list(encoder.notes) for name, encoder in loaded.items() if encoder.notes}
 
     def place(self) -> tuple[str, str]:
         """Device and dtype of what is loaded, or what was asked for."""

@@ -19,6 +19,8 @@ from explorer.errors import InputError
 
 READS = ("tokens", "layer-eos", "layer-means")
 LENGTHS = [13, 20, 2, 9]
+ROBERTAS = ("roberta", "xlm-roberta", "camembert", "mpnet")
+"""Their positions begin at 2."""
 
 
 @pytest.fixture(scope="module", params=tiny.CASES, ids=lambda case: "-".join(case))
@@ -76,10 +78,8 @@ def reference(backbone: Backbone, ids, mask, attention) -> list[torch.Tensor]:
     allowed = {"full_attention": seen}
     if config.model_type == "modernbert":
         allowed["sliding_attention"] = seen & ((query - key).abs() <= config.local_attention // 2)
-    elif window := getattr(config, "sliding_window", None):
-        # The library counts a window's last token only where attention is bidirectional.
-        reach = window if attention == "bidirectional" else window - 1
-        allowed["sliding_attention"] = seen & ((query - key).abs() <= reach)
+    elif window := getattr(config, "sliding_window", None):  # exclusive: the token itself counts
+        allowed["sliding_attention"] = seen & ((query - key).abs() <= window - 1)
     masks = {}
     for kind, table in allowed.items():
         table = table[None, None] & mask.bool()[:, None, None, :]
@@ -90,7 +90,8 @@ def reference(backbone: Backbone, ids, mask, attention) -> list[torch.Tensor]:
     given = masks if by_kind else masks.get("sliding_attention", masks["full_attention"])
     extra = {"use_cache": False} if backbone.decoder else {}
     with torch.inference_mode():
-        found = model(ids, attention_mask=given, position_ids=torch.arange(T)[None], output_hidden_states=True, **extra)
+        positions = torch.arange(T)[None] + (2 if config.model_type in ROBERTAS else 0)
+        found = model(ids, attention_mask=given, position_ids=positions, output_hidden_states=True, **extra)
     assert len(found.hidden_states) == backbone.layers + 1
     return [h.float() for h in found.hidden_states[1:]]
 
@@ -133,9 +134,86 @@ def test_an_architecture_that_ignores_the_request_is_refused(monkeypatch, archit
     ):
         states(backbone, tiny.batch([5]), "bidirectional")
     monkeypatch.setattr(backbone.reader, "_forward", lambda ids, mask, attention: honest(ids, mask, "bidirectional"))
-    backbone._proved.clear()
+    backbone._verified.clear()
     with pytest.raises(InputError, match="does not obey causal attention"):
         states(backbone, tiny.batch([5]), "causal")
+
+
+# ---- the model's own forward, called with ids and a mask alone ------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", [*tiny.ARCHITECTURES, *tiny.ONE_ATTENTION, *tiny.HYBRIDS])
+def test_states_are_those_that_the_model_computes_by_itself(architecture):
+    """Parity of every family with its own forward, padded on the right as its users pad; then on the left."""
+    for kernel in tiny.KERNELS[architecture]:
+        backbone = tiny.backbone(architecture, kernel)
+        ids, mask = padded(tiny.batch(LENGTHS, 24), backbone)
+        with torch.inference_mode():
+            own = backbone.model(ids, attention_mask=mask).last_hidden_state[mask.bool()]
+        for side in ("right", "left"):
+            batch = padded(tiny.batch(LENGTHS, 24, side), backbone)
+            found = states(backbone, batch, backbone.reader.natural)[batch[1].bool()]
+            torch.testing.assert_close(found, own, rtol=0, atol=1e-4 if architecture == "qwen3_next" else 2e-5)
+
+
+def padded(batch, backbone):
+    """Text without id 1, which is padding in RoBERTa-like models, and padding with the model's own id."""
+    ids, mask = batch
+    return torch.where(mask.bool(), ids.clamp(min=2), backbone.config.pad_token_id or 0), mask
+
+
+@pytest.mark.parametrize(("architecture", "attention"), tiny.ONE_ATTENTION.items())
+def test_an_architecture_that_runs_with_one_attention_is_refused_the_other(architecture, attention):
+    backbone = tiny.backbone(architecture, "eager")
+    other = "causal" if attention == "bidirectional" else "bidirectional"
+    with pytest.raises(InputError, match=rf"tiny/{architecture}' \({architecture}\).* {other} attention"):
+        states(backbone, tiny.batch([5]), other)
+    assert states(backbone, tiny.batch([5]), attention).isfinite().all()
+
+
+@pytest.mark.parametrize(("architecture", "layers"), tiny.HYBRIDS.items())
+def test_layers_that_stay_causal_are_named(architecture, layers):
+    """Their final states change with the last token, through the one layer that obeys: that proves nothing."""
+    backbone = tiny.backbone(architecture, "eager")
+    states(backbone, tiny.batch([5]), "causal")
+    kind = backbone.config.layer_types[0]
+    with pytest.raises(InputError, match=rf"layers {layers[0]}, {layers[1]} of .* stay causal .*\({kind}\)"):
+        states(backbone, tiny.batch([5]), "bidirectional")
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert", "gemma3_text"])
+def test_one_planted_causal_layer_is_named(monkeypatch, architecture):
+    backbone = tiny.backbone(architecture, "eager")
+    block = backbone.reader.blocks[1]
+    honest = block.forward
+
+    def causal(hidden_states, attention_mask=None, **more):
+        T = hidden_states.shape[1]
+        later = torch.ones(T, T, dtype=torch.bool).triu(1)
+        return honest(hidden_states, attention_mask=torch.zeros(1, 1, T, T).masked_fill(later, -1e30), **more)
+
+    def positional(hidden_states, attention_mask=None, *_, **more):
+        return causal(hidden_states, attention_mask, **more)
+
+    monkeypatch.setattr(block, "forward", positional)
+    with pytest.raises(InputError, match=r"layers 2 of .* stay causal"):
+        states(backbone, tiny.batch([5]), "bidirectional")
+
+
+def test_planted_nan_is_named_as_such():
+    backbone = tiny.backbone("llama")
+    with torch.no_grad():
+        backbone.reader.blocks[1].mlp.down_proj.weight.fill_(float("nan"))
+    for attention in ("causal", "bidirectional"):
+        with pytest.raises(InputError, match=r"infinite or undefined numbers \(NaN\) from layer 2 on in float32$"):
+            states(backbone, tiny.batch([5]), attention)
+
+
+def test_positions_that_are_not_the_models_are_refused(monkeypatch):
+    backbone = tiny.backbone("roberta")
+    monkeypatch.setattr(backbone.reader, "position_offset", 0)
+    with pytest.raises(InputError, match="positions of the backbone 'tiny/roberta'"):
+        states(backbone, tiny.batch([5]), "bidirectional")
 
 
 def test_hooks_are_gone_after_a_failure(monkeypatch):

@@ -55,6 +55,7 @@ def test_variants_json():
         "pooling": "mean",
         "attention": "bidirectional",
         "backbone": MINILM,
+        "tokens": "all",
         "trained": True,
         "how": found[PUBLISHED]["how"],
         "scores": found[PUBLISHED]["scores"],
@@ -69,7 +70,7 @@ def test_search_json(corpus):
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     document = json.loads(done.stdout)
-    assert set(document) == {"query", "corpus", "results", "agreement"}
+    assert set(document) == {"query", "corpus", "results", "agreement", "notes"}
     assert (document["query"], document["corpus"]) == ("remove a folder", "docs")
     assert list(document["results"]) == [PUBLISHED, "minilm/multi-layer-bidirectional", "minilm/eos-causal", BM25]
     for name, ranking in document["results"].items():
@@ -85,6 +86,8 @@ def test_search_json(corpus):
     assert document["agreement"]["k"] == 3
     assert len(document["agreement"]["pairs"]) == 6
     assert set(document["agreement"]["pairs"][0]) == {"a", "b", "overlap", "rbo"}
+    assert document["results"][BM25] == []
+    assert document["notes"][BM25] == ["no word of the query occurs in these documents"]
 
 
 def test_people_get_text(corpus, capsys):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from explorer.comparison import MAX_K, QUALITY_DEPTH, Comparer, Comparison, ManyQueries
+from explorer.comparison import MAX_K, NO_WORD, QUALITY_DEPTH, Comparer, Comparison, ManyQueries
 from explorer.corpora import Corpus, Document
 from explorer.designs import design
 from explorer.encoder import PooledEncoder
@@ -25,7 +25,7 @@ TEXTS = [f"{a} {b} {c}" for a in WORDS[:3] for b in WORDS[3:6] for c in WORDS[6:
 class WordEncoder:
     """Counts words, each weighted by the encoder's own taste: different encoders rank differently."""
 
-    dimension, fingerprint = len(WORDS), "words"
+    dimension, fingerprint, notes = len(WORDS), "words", ()
 
     def __init__(self, name: str, seed: int) -> None:
         self.name, self.asked = name, 0
@@ -59,6 +59,9 @@ class FakeShelf:
 
     def load(self, name):
         return self.encoders[self.find(name).name]
+
+    def notes(self, names=None):
+        return {}
 
 
 @pytest.fixture
@@ -168,7 +171,7 @@ def test_disagreements_are_sorted():
 
 def test_the_json_document(comparer, corpus):
     document = json.loads(json.dumps(comparer.compare(corpus, "red fox", ["a", "bm25"], k=2).to_json()))
-    assert set(document) == {"query", "corpus", "results", "agreement"}
+    assert set(document) == {"query", "corpus", "results", "agreement", "notes"}
     assert (document["query"], document["corpus"]) == ("red fox", "animals")
     assert set(document["results"]) == {"words/a", "bm25"}
     for ranking in document["results"].values():
@@ -235,6 +238,75 @@ def test_eight_threads_get_what_one_gets(comparer, corpus):
         found = list(pool.map(lambda w: comparer.compare(corpus, *w).rankings, wanted * 2))
     alone = [comparer.compare(corpus, *w).rankings for w in wanted]
     assert found == alone * 2
+
+
+# ------------------------------------------------------------------------------------- queries that are documents, BM25
+
+TWINS = {"d0": "red fox runs", "d1": "red fox eats", "d2": "blue cat sleeps", "d3": "blue cat eats", "d4": "green dog"}
+
+
+def twins(qrels: dict[str, dict[str, int]], queries: dict[str, str] | None = None) -> Corpus:
+    """Documents of which some are queries too."""
+    asked = queries or {id: TWINS[id] for id in qrels}
+    return Corpus("twins", tuple(Document(id, text) for id, text in TWINS.items()), asked, qrels)
+
+
+def test_a_query_that_is_a_document_never_finds_itself(comparer):
+    corpus = twins({"d0": {"d1": 1}, "d2": {"d3": 1}})
+    many = comparer.compare_many(corpus, corpus.queries, ["a", "bm25"], k=3)
+    for name in ("words/a", "bm25"):
+        assert many.quality[name].mean("nDCG") == 1  # with itself in front it would be 1 / log2(3) = .63
+        assert [hit.rank for hit in many.results[name]["d0"]] == list(range(1, len(many.results[name]["d0"]) + 1))
+        assert all(q not in {hit.id for hit in many.results[name][q]} for q in corpus.queries)
+    assert len(many.results["words/a"]["d0"]) == 4
+    assert many.left_out == {"d0": {"d0"}, "d2": {"d2"}}
+    view = comparer.compare(corpus, "red fox runs", ["a", "bm25"], k=4)
+    assert view.left_out == {"d0"}
+    assert all(ranking[0] == "d1" for ranking in view.rankings.values())
+    assert len(view.rankings["words/a"]) == 4
+    assert view.to_json()["left_out"] == ["d0"]
+    assert view.quality("d0")["words/a"].mean("nDCG") == 1
+
+
+def test_queries_that_are_merely_numbered_alike_keep_their_answers(comparer):
+    corpus = twins({"d2": {"d2": 1}, "d4": {"d0": 1, "d4": 0}}, {"d2": "cat that sleeps", "d4": "red runs"})
+    many = comparer.compare_many(corpus, corpus.queries, ["a"], k=3)
+    assert many.left_out == {}
+    assert many.quality["words/a"].mean("nDCG") == 1
+
+
+def test_a_typed_query_finds_the_document_that_says_the_same_unless_asked_not_to(comparer):
+    corpus = twins({}, {"q": "cat"})
+    assert comparer.compare(corpus, TWINS["d3"], ["a"]).rankings["words/a"][0] == "d3"
+    without = comparer.compare(corpus, TWINS["d3"].upper(), ["a", "bm25"], same_text=True)
+    assert without.left_out == {"d3"}
+    assert all("d3" not in ids for ids in without.rankings.values())
+    many = comparer.compare_many(corpus, {"typed": TWINS["d3"]}, ["a"], same_text=True)
+    assert "d3" not in {hit.id for hit in many.results["words/a"]["typed"]}
+
+
+def test_queries_count_as_they_do_in_mteb(comparer):
+    """A query without a judged document is not in the mean; its own document is not one."""
+    corpus = twins({"d0": {"d1": 1}, "d2": {}}, {"d0": TWINS["d0"], "d2": TWINS["d2"], "d4": TWINS["d4"]})
+    quality = comparer.compare_many(corpus, corpus.queries, ["a"], k=3).quality["words/a"]
+    assert list(quality.per_query["nDCG"]) == ["d0"]
+
+
+def test_bm25_that_matches_no_word_finds_nothing_and_says_so(comparer):
+    corpus = twins({"q1": {"d0": 1}, "q2": {"d2": 1}}, {"q1": "zebra", "q2": "cat"})
+    view = comparer.compare(corpus, "zebra", ["a", "bm25"])
+    assert view.rankings["bm25"] == []
+    assert view.why_nothing == {"bm25": NO_WORD} == {"bm25": "no word of the query occurs in these documents"}
+    assert view.to_json()["notes"] == {"bm25": [NO_WORD]}
+    assert view.agreement.pairs()[0]["overlap"] == view.agreement.pairs()[0]["rbo"] == 0
+    assert view.quality("q1")["bm25"].mean("nDCG") == 0
+    many = comparer.compare_many(corpus, corpus.queries, ["a", "bm25"])
+    assert many.quality["bm25"].per_query["nDCG"] == {"q1": 0, "q2": pytest.approx(1)}
+    assert many.found_nothing == {"bm25": ["q1"]}
+    assert next(iter(many.disagreements)) == "q1"
+    alone = twins({"d4": {"d0": 1}})
+    assert comparer.compare(alone, TWINS["d4"], ["bm25"]).why_nothing["bm25"].endswith("occurs in other documents")
+    assert "leaves out" in comparer.compare(corpus, "the of", ["bm25"]).why_nothing["bm25"]
 
 
 # ---------------------------------------------------------------------------------------------------- the real thing

@@ -9,7 +9,7 @@ import zipfile
 
 from explorer.comparison import Comparison, ManyQueries
 from explorer.corpora import Corpus, Document
-from explorer.downloads import measures_csv, ranking_csv, snippet, trec_qrels, trec_run, trec_zip
+from explorer.downloads import measures_csv, ranking_csv, settings, snippet, trec_qrels, trec_run, trec_zip
 from explorer.retrieval import Hit
 
 CORPUS = Corpus(
@@ -40,9 +40,10 @@ def test_the_zip_carries_its_settings():
     view = Comparison(CORPUS, "what", 2, {"minilm/x": RANKED, "bm25": []})
     with zipfile.ZipFile(io.BytesIO(trec_zip(view, CORPUS.qrels))) as archive:
         assert sorted(archive.namelist()) == ["qrels.txt", "run-bm25.txt", "run-minilm-x.txt", "settings.json"]
-        settings = json.loads(archive.read("settings.json"))
-    assert (settings["corpus"], settings["query"], settings["k"]) == ("tiny", "what", 2)
-    assert settings["corpus_hash"] == CORPUS.content_hash
+        told = json.loads(archive.read("settings.json"))
+    assert (told["corpus"], told["query"], told["k"]) == ("tiny", "what", 2)
+    assert told["corpus_hash"] == CORPUS.content_hash
+    assert told["found_nothing"] == {"bm25": "no word of the query occurs in these documents"}
 
 
 def test_csv_rows_repeat_the_settings_and_hold_no_formula():
@@ -60,6 +61,12 @@ def test_measures_are_empty_where_nothing_is_judged():
     assert float(rows["q 1"]["nDCG@2"]) == 1.0
     assert rows["q2"]["nDCG@2"] == ""
     assert rows["q2"]["first_hit"] == ""
+
+
+def test_what_was_left_out_and_found_nothing_is_told():
+    many = ManyQueries(CORPUS, CORPUS.queries, 2, {"v": {"q 1": RANKED, "q2": []}}, {"q2": frozenset({"c"})})
+    assert settings(many)["found_nothing"] == {"v": ["q2"]}
+    assert settings(many)["left_out"] == {"q2": ["c"]}
 
 
 def test_the_snippet_is_code_whatever_the_query_holds():

@@ -18,6 +18,7 @@ class FakeEncoder:
     """Unit vectors that the text alone decides; counts what it was asked."""
 
     name, dimension, fingerprint = "fake", 8, "fake"
+    notes = ()
 
     def __init__(self, version: str = "1") -> None:
         self.version = version

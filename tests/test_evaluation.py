@@ -16,6 +16,7 @@ from scipy import stats
 from explorer import variants
 from explorer.__main__ import main
 from explorer.backbone import Backbone
+from explorer.comparison import Comparer
 from explorer.designs import design
 from explorer.encoder import PooledEncoder
 from explorer.errors import InputError
@@ -130,6 +131,97 @@ def test_retrieval_is_our_own_ndcg(home, shelf, beir, tmp_path):
     assert by_query == pytest.approx(dict(expected.per_query["nDCG"]), abs=1e-5)
     assert examples.top[0][0] == run[examples.ids[0]][0].id
     assert done.rows["bm25"]["library-retrieval"].n == 25
+
+
+def write_beir(folder: Path, corpus: dict[str, str], queries: dict[str, str], judged: dict[str, dict[str, int]]) -> str:
+    write_rows(folder / "corpus.jsonl", [{"_id": id, "text": text} for id, text in corpus.items()])
+    write_rows(folder / "queries.jsonl", [{"_id": id, "text": text} for id, text in queries.items()])
+    lines = "".join(f"{q}\t{d}\t{grade}\n" for q, of in judged.items() for d, grade in of.items())
+    (folder / "qrels").mkdir()
+    (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}", encoding="utf-8")
+    return f"retrieval:{folder}"
+
+
+@pytest.fixture
+def duplicates() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
+    """Questions searched among questions, as QuoraRetrieval does: each has a duplicate that differs by one word."""
+    rng = np.random.default_rng(7)
+    first = {f"a{i}": f"{sentence(rng)} {sentence(rng)}" for i in range(30)}
+    second = {f"b{i}": text.rpartition(" ")[0] for i, text in enumerate(first.values())}
+    return {**first, **second}, first, {f"a{i}": {f"b{i}": 1} for i in range(30)}
+
+
+def test_queries_that_are_documents_do_not_find_themselves(home, shelf, duplicates, tmp_path):
+    """As mteb's tasks of that kind have it; with itself in front the best is 1 / log2(3) = .631."""
+    corpus, queries, judged = duplicates
+    own = write_beir(tmp_path / "questions", corpus, queries, judged)
+    done = evaluate(shelf, config(own, variants=(MEAN, "bm25")), tmp_path / "out", quiet=True)
+    rows = {name: done.rows[name]["questions-retrieval"] for name in (MEAN, "bm25")}
+    assert rows["bm25"].main_score == 1
+    assert rows[MEAN].main_score > 0.8
+    assert rows[MEAN].notes == ("30 of the queries are documents, which do not find themselves",)
+    examples = done.examples["questions-retrieval"][MEAN]
+    assert examples.ids[0] == "a0"
+    assert all(id not in top for id, top in zip(examples.ids, examples.top, strict=True))
+    task = done.tasks["questions-retrieval"]
+    many = Comparer(shelf).compare_many(task.corpus(), task.corpus().queries, [MEAN, "bm25"])  # Compare says the same
+    for name, row in rows.items():
+        assert many.quality[name].mean("nDCG") == pytest.approx(row.main_score, abs=1e-5)
+    made = task.load()
+    made.ignore_identical_ids = False  # what it was before
+    assert mteb.evaluate(engine.LexicalModel("bm25"), made, cache=None, co2_tracker=False).task_results[
+        0
+    ].get_score() == pytest.approx(1 / np.log2(3), abs=1e-5)
+
+
+def test_ids_that_are_mere_numbers_lose_no_answer(home, shelf, duplicates, tmp_path):
+    """The answer of query 3 is document 3; and where some queries are documents, the others keep theirs."""
+    corpus, queries, judged = duplicates
+    numbered = write_beir(
+        tmp_path / "numbered",
+        {str(i): text for i, text in enumerate(queries.values())},
+        {str(i): f"{text} how" for i, text in enumerate(list(corpus.values())[30:])},
+        {str(i): {str(i): 1} for i in range(30)},
+    )
+    mixed = write_beir(
+        tmp_path / "mixed", corpus, {**queries, "b0": f"{corpus['b0']} how"}, {**judged, "b0": {"a0": 1, "b0": 2}}
+    )
+    done = evaluate(shelf, config(numbered, mixed, variants=("bm25",)), tmp_path / "out", quiet=True)
+    assert done.rows["bm25"]["numbered-retrieval"].main_score > 0.9
+    assert not done.rows["bm25"]["numbered-retrieval"].notes
+    assert done.rows["bm25"]["mixed-retrieval"].main_score == 1
+    assert done.rows["bm25"]["mixed-retrieval"].n == 31
+    examples = done.examples["mixed-retrieval"]["bm25"]
+    assert dict(zip(examples.ids, examples.top, strict=True))["query b0"][0] == "b0"
+
+
+def test_bm25_that_matches_no_word_scores_nothing(home, shelf, tmp_path):
+    """The first document is right for every query, and no word leads to it."""
+    corpus = {"right": "aubergine", **{f"d{i}": f"river bridge {i}" for i in range(20)}}
+    queries = {f"q{i}": f"zebra{i}" for i in range(9)} | {"found": "aubergine", "d3": "river bridge 3"}
+    judged = {q: {"right": 1} for q in queries}
+    own = write_beir(tmp_path / "words", corpus, queries, judged)
+    done = evaluate(shelf, config(own, variants=("bm25", MEAN)), tmp_path / "out", quiet=True)
+    row, examples = done.rows["bm25"]["words-retrieval"], done.examples["words-retrieval"]["bm25"]
+    assert row.main_score == pytest.approx(1 / 11, abs=1e-5)
+    assert row.n == 11
+    assert dict(zip(examples.ids, examples.top, strict=True))["q0"] == ()
+    assert any("no word of 9 of the queries occurs" in note for note in row.notes)
+    assert "in common" not in done.comparisons["words-retrieval"][0].refused  # all queries are there to be paired
+    mean = done.rows[MEAN]["words-retrieval"]
+    assert mean.n == 11
+
+
+def test_bm25_reranks_by_words_alone():
+    from datasets import Dataset
+
+    model = engine.LexicalModel("bm25")
+    model.index(Dataset.from_dict({"id": ["a", "b", "c"], "text": ["red fox", "red dog", "blue cat"]}))
+    queries = Dataset.from_dict({"id": ["q1", "q2", "q3"], "text": ["fox", "zebra", "cat"]})
+    found = model.search(queries, top_k=10, top_ranked={"q1": ["b", "a"], "q2": ["a", "b"], "q3": ["a", "b"]})
+    assert found["q1"]["a"] > found["q1"]["b"] == 0
+    assert found["q2"] == found["q3"] == {}
+    assert model.nothing == 2
 
 
 def test_a_sentence_transformers_model_uses_its_own_prompts(home, pairs, beir, model_folder, tmp_path):

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,13 @@ import tiny
 import torch
 
 from explorer.backbone import Backbone
-from explorer.designs import DESIGNS
+from explorer.designs import Reads, design
 from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import InputError
 from explorer.evaluation.engine import EvaluationConfig, evaluate
 from explorer.evaluation.results import Evaluation
 from explorer.exporting import CODE, archive, check_repository, export
-from explorer.pooling import build_pooler
+from explorer.pooling import PoolerConfig, build_pooler
 from explorer.variants import Shelf
 
 TEXTS = ["The cat sat on the mat.", "a", "", "naïve </s> [SEP] \ud83d words", "river " * 400]
@@ -77,18 +78,22 @@ def run(script: str, home: Path, *arguments: str):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def variant(folder: Path, architecture: str, design: str, **texts: str) -> tuple[Shelf, str]:
+def variant(folder: Path, architecture: str, name: str, reads: Reads | None = None, **texts: str) -> tuple[Shelf, str]:
     """A shelf with one variant, adapter and pooler drawn at random, on a tiny backbone."""
     model = str(tiny.save_backbone(folder / "model", architecture))
     backbone = Backbone.load(model, "cpu", "float32")
     tiny.save_adapter(folder / "adapter", tiny.model(architecture), 3)
     backbone.add_adapter("drawn", folder / "adapter")
     torch.manual_seed(5)
-    pooler = build_pooler(DESIGNS[design], backbone.width, backbone.layers)
+    chosen, config = design(name, reads), None
+    if name == "multi-layer-causal":  # as trained now; the other multi-layer design as trained before
+        config = PoolerConfig.default(backbone.width, backbone.layers)
+        config = replace(config, layer_matrix_added="after-norm")
+    pooler = build_pooler(chosen, backbone.width, backbone.layers, config)
     settings = TextSettings(max_length=24, **texts)
-    made = PooledEncoder("drawn", backbone, DESIGNS[design], pooler, settings, "drawn")
-    made.save(folder / "shelf" / "family" / design)
-    return Shelf("cpu", "float32", backbones=[model], checkpoints=[folder / "shelf"]), f"family/{design}"
+    made = PooledEncoder("drawn", backbone, chosen, pooler, settings, "drawn")
+    made.save(folder / "shelf" / "family" / name)
+    return Shelf("cpu", "float32", backbones=[model], checkpoints=[folder / "shelf"]), f"family/{name}"
 
 
 @pytest.mark.parametrize("architecture", ["bert", "llama"])
@@ -106,6 +111,38 @@ def test_the_same_vectors_without_this_package(tmp_path, home, architecture, des
     assert found["dimension"] == expected.dimension
     if again:
         assert np.abs(np.array(found["again"]) - expected.encode(TEXTS)).max() < 1e-5
+
+
+@pytest.mark.parametrize("tokens", ["without-first", "text"])
+def test_an_export_takes_means_over_the_same_tokens(tmp_path, home, tokens):
+    shelf, name = variant(tmp_path, "llama", "multi-layer-bidirectional", query_prompt="find: ", tokens=tokens)
+    expected = shelf.load(name)
+    found = alone(export(name, tmp_path / "out", shelf), tmp_path / "elsewhere", tmp_path / "again")
+    for kept in ("plain", "again"):
+        assert np.abs(np.array(found[kept]) - expected.encode(TEXTS)).max() < 1e-5
+    assert np.abs(np.array(found["query"]) - expected.encode(TEXTS, "query")).max() < 1e-5
+
+
+@pytest.mark.parametrize("weights", ["merged", "adapter"])
+def test_an_export_reads_one_token_where_the_variant_does(tmp_path, home, weights):
+    shelf, name = variant(tmp_path, "llama", "last-layer-causal", "last-token")
+    expected = shelf.load(name)
+    folder = export(name, tmp_path / "out", shelf, weights)
+    assert json.loads((folder / "pooled_encoder.json").read_text())["reads"] == "last-token"
+    assert "Reads one token, the end token's state in the last layer" in (folder / "README.md").read_text()
+    found = alone(folder, tmp_path / "elsewhere", tmp_path / "again")
+    assert np.abs(np.array(found["plain"]) - expected.encode(TEXTS)).max() < 1e-5
+    assert np.abs(np.array(found["again"]) - expected.encode(TEXTS)).max() < 1e-5
+
+
+def test_an_export_from_before_there_was_a_choice_reads_all_tokens(tmp_path, home):
+    shelf, name = variant(tmp_path, "llama", "last-layer-causal")
+    folder = export(name, tmp_path / "out", shelf)
+    told = json.loads((folder / "pooled_encoder.json").read_text())
+    assert told.pop("reads") == "all-tokens"
+    (folder / "pooled_encoder.json").write_text(json.dumps(told))
+    found = alone(folder, tmp_path / "elsewhere")
+    assert np.abs(np.array(found["plain"]) - shelf.load(name).encode(TEXTS)).max() < 1e-5
 
 
 def test_adapter_exports_take_the_backbone_from_its_own_place(tmp_path, home):

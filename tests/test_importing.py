@@ -17,7 +17,8 @@ from explorer.backbone import Backbone
 from explorer.designs import design
 from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import InputError
-from explorer.importing import import_release
+from explorer.evaluation.models import with_instruction
+from explorer.importing import PAPER_TEXTS, import_release
 from explorer.pooling import CrossAttentionPooler, PoolerConfig, paper_name
 
 TEXTS = ["a red cat", "the green house by the river"]
@@ -54,11 +55,34 @@ def test_an_imported_release_gives_its_own_vectors(tmp_path, backbone, name, lay
     plain = Backbone.load(backbone, "cpu", "float32")
     plain.add_adapter("theirs", tiny.save_adapter(tmp_path / "again", tiny.model("qwen3"), seed=1))
     theirs = PooledEncoder("theirs", plain, design(name), pooler, TextSettings(), "theirs")
-    np.testing.assert_allclose(found, theirs.encode(TEXTS), atol=2e-3)  # float16 against float32
+    np.testing.assert_allclose(found, theirs.encode(TEXTS), atol=1e-6)
     config = json.loads((tmp_path / "mine" / "adapter" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == backbone
     assert record["pooler"]["layers"] == layers
     assert set(record["training"]["imported"]) == {"adapter", "pooler"}
+
+
+def test_an_imported_release_reads_texts_as_the_papers_code_does(tmp_path, backbone, monkeypatch):
+    """Prompt and text, one after the other: run_mteb_retrieval.py, `self.prompt + q`; documents without."""
+    release(tmp_path / "release", 3)
+    record = import_release(tmp_path / "release", backbone, "multi-layer-causal", tmp_path / "mine", heads=4)
+    assert record["texts"]["instruction_template"] == "{instruction}"
+    encoder = PooledEncoder.load(tmp_path / "mine", Backbone.load(backbone, "cpu", "float32"), "mine")
+    asked = with_instruction(encoder, "Given a claim, find it.", always=False, type="Retrieval")
+    encoder.encode(["the first text"])  # with it the attention is proved, on texts of its own
+    read: list[str] = []
+    inner = Backbone.tokenize
+    monkeypatch.setattr(
+        Backbone, "tokenize", lambda self, texts, *more: (read.extend(texts), inner(self, texts, *more))[1]
+    )
+    for one in (encoder, asked):
+        one.encode(["how?"], "query")
+        one.encode(["so"], "document")
+    assert read == [f"{PAPER_TEXTS.query_prompt}how?", "so", "Given a claim, find it.how?", "so"]
+    mine = import_release(
+        tmp_path / "release", backbone, "multi-layer-causal", tmp_path / "other", heads=4, texts=TextSettings()
+    )
+    assert mine["texts"]["instruction_template"] == ""
 
 
 def test_designs_without_a_pooler_need_none(tmp_path, backbone):
@@ -148,5 +172,7 @@ def test_import_on_the_command_line(tmp_path, backbone, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["output"] == str(tmp_path / "mine")
     assert json.loads((tmp_path / "mine" / "variant.json").read_text())["texts"]["max_length"] == 64
+    texts = json.loads((tmp_path / "mine" / "variant.json").read_text())["texts"]
+    assert texts["query_prompt"] == PAPER_TEXTS.query_prompt
     assert main([*words, "--design", "multi-layer-causal"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

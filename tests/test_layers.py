@@ -12,11 +12,12 @@ from tiny import ARCHITECTURES
 
 from explorer.designs import DESIGNS
 from explorer.errors import InputError
-from explorer.layers.contributions import contribution_vectors, contributions_of, through_out
+from explorer.layers.contributions import contribution_vectors, contributions_of, layer_matrix, through_out
 from explorer.layers.latents import group_latents
 from explorer.layers.reading import Weights, check_layers, difference, read
 from explorer.layers.samples import contrast, sample_weights
 from explorer.layers.states import LayerStates
+from explorer.layers.trace import trace
 from explorer.layers.words import spell
 from explorer.pooling import CrossAttentionPooler, PoolerConfig
 
@@ -87,6 +88,9 @@ def test_weights_ignore_padding_and_batch_mates(name):
             np.testing.assert_allclose(mine.sum(-1), 1, atol=1e-6)  # nothing is left for the padding
 
 
+BERTS = ("bert", "roberta", "xlm-roberta", "camembert", "mpnet")
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_and_number_of_layers_can_be_read(architecture):
     e = encoder("multi-layer-causal", architecture)
@@ -94,7 +98,7 @@ def test_every_architecture_and_number_of_layers_can_be_read(architecture):
     assert reading.to_json()["layers"] == list(range(1, e.backbone.layers + 1))
     assert reading.layers.mean.sum() == pytest.approx(1, abs=1e-6)
     says = [note for note in reading.notes if "final norm" in note]
-    assert len(says) == (0 if architecture == "bert" else 1)  # BERT has none
+    assert len(says) == (0 if architecture in BERTS else 1)  # they have none
     if says:
         assert says[0].startswith(f"Layer {e.backbone.layers} ")
 
@@ -143,6 +147,9 @@ def test_the_document_is_json_with_what_the_command_line_promises():
     assert np.shape(found["latents"]) == (5, 3)
     assert sum(found["contributions"]["share"]) == pytest.approx(1, abs=1e-5)
     assert np.shape(found["layer_matrix"]["cosines"]) == (3, 3)
+    assert found["layer_matrix"]["form"] == "before-norm"
+    assert -1 <= found["layer_matrix"]["cosine_without"] < 1
+    assert found["layer_matrix"]["sentence"].startswith("Without the layer matrix E")
 
 
 # ----------------------------------------------------------------------------------- contributions, layer matrix, steps
@@ -188,6 +195,71 @@ def test_the_layer_matrix():
         float(rows[0] @ rows[1] / np.linalg.norm(rows[0]) / np.linalg.norm(rows[1])), abs=1e-5
     )
     assert read(encoder("last-layer-causal"), TEXT).matrix is None
+
+
+def pooler_of(place: str, scale: float) -> tuple[CrossAttentionPooler, torch.Tensor]:
+    """A pooler whose rows of E are .4 long, and three layer states of `scale` times 1, 10 and 100."""
+    torch.manual_seed(4)
+    pooler = CrossAttentionPooler(PoolerConfig(32, 4, 2, 16, layers=3, layer_matrix_added=place))
+    pooler.init_near_mean()
+    with torch.no_grad():
+        pooler.layer_matrix.mul_(0.4 / pooler.layer_matrix.norm(dim=1, keepdim=True))
+    states = torch.nn.functional.normalize(torch.randn(3, 32), dim=-1)
+    return pooler, states * torch.tensor([[1.0], [10.0], [100.0]]) * scale
+
+
+@pytest.mark.parametrize("place", ["before-norm", "after-norm"])
+def test_what_the_layer_matrix_contributes_is_the_difference_to_a_pooler_without(place):
+    pooler, states = pooler_of(place, 1)
+    found = layer_matrix(pooler, states)
+    zeroed = CrossAttentionPooler(pooler.config)
+    zeroed.load_state_dict({**pooler.state_dict(), "layer_matrix": torch.zeros(3, 32)})
+    with torch.inference_mode():
+        (vector, a), (other, b) = (p(states[None], return_weights=True) for p in (pooler, zeroed))
+        keys, keys_0 = (p.keys_values(states[None])[0][0] for p in (pooler, zeroed))  # [heads, L, head_dim]
+    assert found.form == place
+    assert found.cosine_without == pytest.approx(float(vector[0] @ other[0]), abs=1e-6)
+    assert found.moved == pytest.approx(float((a - b).abs().sum(-1).mean() / 2), rel=1e-4)
+    spread = [(k - k.mean(1, keepdim=True)).square().sum() for k in (keys - keys_0, keys_0)]
+    assert found.keys == pytest.approx(float(spread[0] / spread[1]), rel=1e-3)
+    np.testing.assert_allclose(found.norms, 0.4, rtol=1e-5)
+    lengths = states.norm(dim=1) if place == "before-norm" else torch.full((3,), 32**0.5)
+    np.testing.assert_allclose(found.state_norms, lengths, rtol=1e-3)
+    assert torch.equal(pooler.state_dict()["layer_matrix"].norm(dim=1).round(decimals=4), torch.full((3,), 0.4))
+
+
+def test_the_sentence_says_when_the_layer_matrix_does_nothing():
+    """Rows of .4 beside states of 360 to 36,000 are not seen; added after the norm they are."""
+    lost = layer_matrix(*pooler_of("before-norm", 360))
+    assert lost.idle
+    assert lost.cosine_without > 0.99999
+    assert "before the norm, LN_h(H + E); its rows are 0.4 long, the states 360 to 36,000." in lost.sentence
+    assert lost.sentence.endswith("So E does next to nothing here.")
+    seen = layer_matrix(*pooler_of("after-norm", 360))
+    assert not seen.idle
+    assert "after the norm, LN_h(H) + E; its rows are 0.4 long, the normalized states 5.7." in seen.sentence
+    assert "next to nothing" not in seen.sentence
+
+
+def test_e_of_zero_contributes_nothing():
+    pooler, states = pooler_of("after-norm", 1)
+    torch.nn.init.zeros_(pooler.layer_matrix)
+    found = layer_matrix(pooler, states)
+    assert (found.moved, found.keys) == (0, 0)
+    assert found.cosine_without == pytest.approx(1, abs=1e-6)
+    assert "a cosine of 1.000000 to the one shown, and less than 0.01 % of the attention" in found.sentence
+
+
+def test_a_pooler_with_e_after_the_norm_has_its_steps_in_that_order():
+    pooler, states = pooler_of("after-norm", 1)
+    steps = trace(pooler.requires_grad_(False), states, 5, "layer-means")
+    assert [s.formula for s in steps[2:6]] == [
+        "LN_h(H)", "LN_h(H) + E", "K = (LN_h(H) + E) W_k", "V = (LN_h(H) + E) W_v",
+    ]  # fmt: skip
+    np.testing.assert_allclose(steps[2].norms, 32**0.5, rtol=1e-3)
+    np.testing.assert_allclose(steps[3].norms, pooler.normed(states).norm(dim=1), rtol=1e-6)
+    keys, _ = pooler.keys_values(states[None])
+    np.testing.assert_allclose(steps[4].norms, keys[0].transpose(0, 1).flatten(1).norm(dim=1), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", DESIGNS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -29,6 +31,7 @@ SIZES = {
     "one latent": PoolerConfig(WIDTH, latents=1, heads=2, head_dim=7),
     "multi layer": PoolerConfig(WIDTH, latents=5, heads=4, head_dim=6, layers=6),
     "multi layer, many latents": PoolerConfig(WIDTH, latents=40, heads=2, head_dim=8, layers=4),
+    "multi layer, E after the norm": PoolerConfig(WIDTH, 5, 4, 6, layers=6, layer_matrix_added="after-norm"),
 }
 
 
@@ -75,8 +78,11 @@ def plain(pooler: CrossAttentionPooler, states: Tensor, mask: Tensor) -> tuple[T
     embeddings, weights = [], []
     for text, real in zip(states, mask, strict=True):
         positions = [i for i in range(len(text)) if real[i]]
-        rows = [text[i] + (p["layer_matrix"][i] if c.layers else 0) for i in positions]
+        before = c.layers and c.layer_matrix_added == "before-norm"
+        after = c.layers and c.layer_matrix_added == "after-norm"
+        rows = [text[i] + (p["layer_matrix"][i] if before else 0) for i in positions]
         rows = [layer_norm(row, p["norm_states.weight"], p["norm_states.bias"]) for row in rows]
+        rows = [row + p["layer_matrix"][i] if after else row for i, row in zip(positions, rows, strict=True)]
         latents = [layer_norm(z, p["norm_latents.weight"], p["norm_latents.bias"]) for z in p["latents"]]
         attention = torch.zeros(c.heads, c.latents, len(text))
         outputs = []
@@ -262,15 +268,133 @@ def test_a_masked_state_counts_for_nothing_in_the_multi_layer_pooler():
         assert (embedding - whole).abs().max() > 1e-3
 
 
-def test_the_layer_matrix_tells_layers_apart():
+@pytest.mark.parametrize("size", ["multi layer", "multi layer, E after the norm"])
+def test_the_layer_matrix_tells_layers_apart(size):
     """Without E the pooler could not tell two layers with swapped states from the original; with it, it can."""
-    pooler = random_pooler(SIZES["multi layer"])
+    pooler = random_pooler(SIZES[size])
     states, _ = inputs(pooler.config)
     swapped = states[:, [1, 0, 2, 3, 4, 5]]
     assert (pooler(states) - pooler(swapped)).abs().max() > 1e-3
     with torch.no_grad():
         pooler.layer_matrix.zero_()
     torch.testing.assert_close(pooler(states), pooler(swapped), rtol=0, atol=1e-6)
+
+
+def test_where_the_layer_matrix_is_added_by_hand():
+    """H = (3, 1): LN_h gives (1, -1). E = (0, 4): LN_h(H + E) = LN_h(3, 5) = (-1, 1); LN_h(H) + E = (1, 3)."""
+    for place, expected in (("before-norm", [-1.0, 1.0]), ("after-norm", [1.0, 3.0])):
+        pooler = CrossAttentionPooler(PoolerConfig(2, 1, 1, 1, layers=1, layer_matrix_added=place))
+        with torch.no_grad():
+            pooler.layer_matrix.copy_(torch.tensor([[0.0, 4.0]]))
+            pooler.to_kv.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))  # the key is the first entry
+        states = torch.tensor([[[3.0, 1.0]]])
+        torch.testing.assert_close(pooler.normed(states), torch.tensor([[expected]]), rtol=0, atol=1e-4)
+        torch.testing.assert_close(pooler.normed(states, False), torch.tensor([[[1.0, -1.0]]]), rtol=0, atol=1e-4)
+        keys, values = pooler.keys_values(states)
+        assert [keys.item(), values.item()] == pytest.approx(expected, abs=1e-4)
+
+
+def like_a_language_model(layers: int = 30, texts: int = 16) -> Tensor:
+    """States [texts, L, d] of lengths from 15 to 36,000 over the layers, each layer around a place of its own."""
+    generator = torch.Generator().manual_seed(3)
+    common = torch.randn(1, layers, WIDTH, generator=generator)
+    states = torch.nn.functional.normalize(
+        common + 0.5 * torch.randn(texts, layers, WIDTH, generator=generator), dim=-1
+    )
+    return states * torch.logspace(math.log10(15), math.log10(36_000), layers)[:, None]
+
+
+def without(pooler: CrossAttentionPooler, states: Tensor) -> Tensor:
+    """The vectors with E = 0."""
+    keys, values = pooler.keys_values(states, with_matrix=False)
+    return pooler.head(pooler.mix(pooler.attention(keys, None), values))
+
+
+def test_on_a_language_model_the_layer_matrix_matters_after_the_norm_alone():
+    """Rows of .4, as trainings left them, are hardly seen in states of 15 to 36,000; after the norm E's start is."""
+    states, moved, gradients = like_a_language_model(), {}, {}
+    for place in ("before-norm", "after-norm"):
+        torch.manual_seed(0)
+        pooler = CrossAttentionPooler(PoolerConfig(WIDTH, 4, 2, 12, layers=30, layer_matrix_added=place))
+        pooler.init_near_mean()
+        if place == "before-norm":
+            with torch.no_grad():
+                pooler.layer_matrix.mul_(0.4 / pooler.layer_matrix.norm(dim=1, keepdim=True))
+        vectors = pooler(states)
+        vectors[:, 0].sum().backward()
+        gradients[place] = float(pooler.layer_matrix.grad[10:].norm())
+        moved[place] = float(1 - (vectors * without(pooler, states)).sum(-1).mean().detach())
+        zeroed = CrossAttentionPooler(pooler.config)
+        zeroed.load_state_dict({**pooler.state_dict(), "layer_matrix": torch.zeros(30, WIDTH)})
+        torch.testing.assert_close(without(pooler, states), zeroed(states), rtol=0, atol=1e-6)
+    assert moved["before-norm"] < 3e-5
+    assert moved["after-norm"] > 1e-3
+    assert gradients["after-norm"] > 30 * gradients["before-norm"] > 0
+
+
+@pytest.mark.parametrize("place", ["before-norm", "after-norm"])
+@pytest.mark.parametrize("scale", ["unit", "language model"])
+def test_near_last_puts_nine_tenths_on_the_last_layer(place, scale):
+    torch.manual_seed(0)
+    width, layers = 96, 30
+    common = torch.randn(layers, width)
+    states = torch.nn.functional.normalize(common + torch.randn(40, layers, width) * 0.3, dim=-1)
+    if scale == "language model":
+        states = states * torch.logspace(math.log10(15), math.log10(36_000), layers)[:, None]
+    pooler = CrossAttentionPooler(PoolerConfig(width, 8, 3, 32, layers=layers, layer_matrix_added=place))
+    pooler.init_near_mean(sample=states[:6])
+    _, weights = pooler(states[6:], return_weights=True)
+    heads = weights.detach().mean((0, 2))  # [heads, L], of texts that the start has not seen
+    assert heads[:, -1].tolist() == pytest.approx([0.9] * 3, abs=0.03)
+    assert heads[:, :-1].max() < 0.03
+    _, weights = pooler(states[:6], return_weights=True)
+    assert weights.detach().mean((0, 2))[:, -1].tolist() == pytest.approx([0.9] * 3, abs=1e-3)
+
+
+@pytest.mark.parametrize("place", ["before-norm", "after-norm"])
+def test_near_mean_starts_near_the_mean_of_the_normalized_layers(place):
+    torch.manual_seed(0)
+    states = like_a_language_model()
+    pooler = CrossAttentionPooler(PoolerConfig(WIDTH, 4, 2, 12, layers=30, layer_matrix_added=place))
+    pooler.init_near_mean()
+    mean = torch.nn.functional.layer_norm(states, (WIDTH,)).mean(1)
+    assert torch.nn.functional.cosine_similarity(pooler(states), mean, dim=-1).min() > 0.95
+    if place == "after-norm":
+        torch.testing.assert_close(pooler.layer_matrix.mean(0), torch.zeros(WIDTH), rtol=0, atol=1e-6)
+
+
+def test_the_papers_start_is_that_of_its_code():
+    """`latents = randn(...)` and `nn.Embedding(layers, dim)`, N(0, 1) too; all else is left as PyTorch starts it."""
+    torch.manual_seed(1)
+    pooler = CrossAttentionPooler(PoolerConfig(64, latents=64, heads=2, head_dim=32, layers=30))
+    rest = {n: p.clone() for n, p in pooler.named_parameters() if n not in ("latents", "layer_matrix")}
+    pooler.init_as_paper()
+    for matrix in (pooler.latents, pooler.layer_matrix):
+        assert matrix.std().item() == pytest.approx(1, abs=0.05)
+        assert matrix.mean().item() == pytest.approx(0, abs=0.05)
+    assert all(torch.equal(p, rest[n]) for n, p in pooler.named_parameters() if n in rest)
+    bound = 64**-0.5  # nn.Linear draws evenly up to the root of its inputs
+    assert bound * 0.98 < pooler.to_kv.weight.abs().max().item() <= bound
+
+
+def test_a_record_from_before_the_choice_means_the_papers_form():
+    """Same vectors, bit by bit, and the same key in caches and recorded scores."""
+    old = {"width": WIDTH, "latents": 5, "heads": 4, "head_dim": 6, "layers": 6}
+    config = PoolerConfig(**old)
+    assert config == SIZES["multi layer"]
+    assert config.layer_matrix_added == "before-norm"
+    assert config.identity() == json.dumps(old)
+    after = replace(config, layer_matrix_added="after-norm")
+    assert after.identity() != config.identity()
+    assert PoolerConfig(**json.loads(json.dumps(asdict(after)))) == after
+    pooler = random_pooler(config)
+    states, _ = inputs(config)
+    assert torch.equal(pooler.normed(states), pooler.norm_states(states + pooler.layer_matrix))
+
+
+def test_an_unknown_place_of_the_layer_matrix_is_refused():
+    with pytest.raises(InputError, match="layer_matrix_added = 'inside' is none of: before-norm, after-norm"):
+        PoolerConfig(8, 1, 1, 8, 3, "inside")
 
 
 def test_half_precision_states_give_float32_unit_vectors():

@@ -1,28 +1,28 @@
-"""Significance: against scipy, against cases worked by hand, and under the null hypothesis."""
+"""Significance: who wins, in what words, and when a test refuses; the arithmetic has tests of its own."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from explorer.errors import InputError
+from explorer.mean_tests import careful, sign_flips
+from explorer.resampled import bootstrap_average_precision, bootstrap_p, bootstrap_spearman, bootstrap_test
 from explorer.significance import (
     MIN_EXAMPLES,
     Test,
     across_tasks,
+    all_paired_means,
     all_pairs,
     best_group,
-    bootstrap_average_precision,
-    bootstrap_p,
-    bootstrap_spearman,
     holm,
     holm_corrected,
     paired_means,
     paired_resampled,
-    sign_flip_p,
     signed_rank,
-    signed_rank_interval,
     win_tie_loss,
 )
 
@@ -69,21 +69,57 @@ def test_signed_rank_by_hand():
     assert signed_rank([1, 2, 3, 4, 5, 6], [0] * 6).p == pytest.approx(2 / 64)
 
 
-def test_signed_rank_interval_is_the_textbook_one():
-    # n = 6 at 95 %: only the smallest and the largest Walsh average will do (P(W = 0) = 1/64 = 1.6 % a side).
-    d = np.array([1.0, 2, 3, 4, 5, 6])
-    assert signed_rank_interval(d) == (1.0, 6.0)
-    # n = 10: the critical value is 8, so the 9th smallest and 9th largest of 55 averages.
-    d = RNG.normal(size=10)
-    walsh = np.sort([(d[i] + d[j]) / 2 for i in range(10) for j in range(i, 10)])
-    assert signed_rank_interval(d) == pytest.approx((walsh[8], walsh[-9]))
+def test_the_winner_comes_from_the_ranks_where_the_mean_disagrees():
+    """Twelve small wins, one large loss: ranks 1 to 12 against 13; W- = 13 of 91, the mean is on the other side."""
+    x = [0.5 + 0.001 * i for i in range(1, 13)] + [0.1]
+    test = dataclasses.replace(signed_rank(x, [0.5] * 13), a="small", b="large")
+    assert test.p == pytest.approx(stats.wilcoxon(np.subtract(x, 0.5), method="exact").pvalue)
+    assert test.effect == test.lean == pytest.approx((78 - 13) / 91)
+    assert test.difference == pytest.approx((0.078 - 0.4) / 13)
+    assert test.significant
+    assert (test.winner, test.ahead, test.behind) == ("small", "small", "large")
+    assert test.disagrees
+    assert test.advantage == test.difference < 0 < test.low
+    assert test.sentence.startswith("small is better than large by the ranks of the differences, 95 % interval of")
+    assert test.sentence.endswith("; but its mean is lower by 0.0248: a few large differences go the other way.")
+    assert win_tie_loss([test]) == {
+        "small": {"wins": 1, "ties": 0, "losses": 0}, "large": {"wins": 0, "ties": 0, "losses": 1},
+    }  # fmt: skip
+    assert best_group({"small": 0.47, "large": 0.5}, [test]) == ("large", ["small"])  # no test puts it behind
+    assert test.to_json()["winner"] == "small"
 
 
-def test_the_interval_and_the_test_agree():
-    for shift in np.linspace(-1.2, 1.2, 41):
-        d = np.linspace(-1, 1, 11) ** 3 + 0.01 * np.arange(11) + shift
-        low, high = signed_rank_interval(d)
-        assert (signed_rank(d, np.zeros(11)).p < 0.05) == (low > 0 or high < 0)
+def test_the_winner_is_the_same_from_either_side():
+    rng = np.random.default_rng(14)
+    for _ in range(50):
+        x, y = rng.integers(0, 5, 12) / 10, rng.integers(0, 5, 12) / 10 - rng.integers(0, 2) / 5
+        one = dataclasses.replace(signed_rank(x, y), a="x", b="y")
+        other = dataclasses.replace(signed_rank(y, x), a="y", b="x")
+        assert one.winner == other.winner
+        if one.leaning:
+            assert one.sentence == other.sentence
+            assert one.ends == other.ends
+        assert (one.winner is not None) == (one.ends is not None and one.ends[0] > 0)
+
+
+def test_ties_are_exact():
+    assert signed_rank([0.6] * 6, [0.5] * 6).p == 0.03125
+
+
+def test_a_test_that_puts_nobody_ahead():
+    test = signed_rank([1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1])
+    assert (test.p, test.lean, test.leaning, test.winner) == (1, 0, 0, None)
+    assert "which may be chance" in test.sentence
+
+
+def test_a_test_of_an_older_version_is_read():
+    """Their documents have no `lean`: the effect of a signed-rank test stands for it, elsewhere the difference."""
+    told = {"question": "", "method": "Wilcoxon signed-rank test", "n": 13, "score_a": 0.4, "score_b": 0.5, "p": 0.01}
+    test = Test("a", "b", **told, difference=-0.1, effect=0.7, effect_name="rank-biserial correlation")
+    assert (test.winner, test.disagrees) == ("a", True)
+    means = Test("a", "b", **told, difference=-0.1, effect=-0.3, effect_name="Cohen's d_z")
+    assert (means.winner, means.disagrees) == ("b", False)
+    assert Test(**{k: v for k, v in test.to_json().items() if k in Test.__dataclass_fields__}) == test
 
 
 def test_too_few_tasks_are_refused_with_the_reason():
@@ -112,18 +148,15 @@ def test_across_tasks_takes_the_tasks_that_both_have():
 # ---- means ---------------------------------------------------------------------------------------------------------
 
 
-def test_sign_flips_agree_with_scipys_exact_test():
-    d = RNG.normal(0.4, 1, 12)
-    exact = stats.permutation_test(
-        (d, np.zeros(12)), lambda x, y, axis: np.mean(x - y, axis), permutation_type="samples", vectorized=True
-    ).pvalue
-    assert sign_flip_p(d[None])[0] == pytest.approx(exact, abs=0.01)
-
-
-def test_sign_flips_by_hand():
-    # Three equal differences: only +++ and --- of eight reach the observed sum; p = 1/4.
-    assert sign_flip_p(np.array([[0.1, 0.1, 0.1]]))[0] == pytest.approx(0.25, abs=0.015)
-    assert sign_flip_p(np.zeros((1, 5)))[0] == 1.0
+def test_paired_means_are_both_tests():
+    values = [RNG.random(25), RNG.random(25) ** 3, RNG.random(25) ** 9]
+    tests = all_paired_means(["a", "b", "c"], values)
+    assert [(t.a, t.b) for t in tests] == [("a", "b"), ("a", "c"), ("b", "c")]
+    for test, (i, j) in zip(tests, [(0, 1), (0, 2), (1, 2)], strict=True):
+        found = careful((values[i] - values[j])[None])
+        assert (test.p, test.low, test.high) == pytest.approx((found.p[0], found.low[0], found.high[0]))
+        assert test.winner in (None, test.a if test.difference > 0 else test.b)
+    assert [t.p_holm for t in tests] == holm([t.p for t in tests])
 
 
 def test_paired_means_say_everything():
@@ -141,7 +174,7 @@ def test_paired_means_say_everything():
 def test_swapping_mirrors():
     x, y = RNG.normal(size=50), RNG.normal(0.2, 1, 50)
     one, other = paired_means(x, y), paired_means(y, x)
-    assert one.p == other.p
+    assert one.p == pytest.approx(other.p)
     assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low), abs=1e-12)
 
 
@@ -197,6 +230,12 @@ def test_a_better_correlation_is_seen():
     assert test.wins > test.losses
 
 
+def test_p_of_the_bootstrap_is_below_5_percent_where_the_interval_leaves_out_0():
+    for shift in np.linspace(-0.3, 0.3, 200):
+        p, low, high = bootstrap_test(np.round(np.random.default_rng(15).normal(shift, 0.1, 999), 2))
+        assert (p < 0.05) == (low > 0 or high < 0)
+
+
 def test_equal_predictions_are_not_told_apart():
     gold = RNG.normal(size=100)
     test = paired_resampled(bootstrap_spearman(gold, [gold**3, gold]))
@@ -216,7 +255,7 @@ def test_constant_predictions_are_refused():
 
 def test_null_rejections_of_sign_flips():
     d = np.random.default_rng(11).normal(size=(10_000, 60)) ** 3  # symmetric, with heavy tails
-    rate = (sign_flip_p(d, flips=999) < 0.05).mean()
+    rate = np.mean([(sign_flips(of, flips=999).p < 0.05).mean() for of in np.split(d, 10)])
     assert rate == pytest.approx(0.05, abs=0.01)
 
 

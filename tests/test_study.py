@@ -25,16 +25,19 @@ from explorer.designs import MEANING
 from explorer.errors import Cancelled, InputError
 from explorer.evaluation.examples import Examples
 from explorer.jobs import KINDS
+from explorer.mean_tests import careful, skewed_t
+from explorer.measures import interval
 from explorer.significance import Test
 from explorer.study import execute as execution
 from explorer.study import words
-from explorer.study.analysis import Analysis, Measured, estimate, gap
+from explorer.study.analysis import Analysis, Measured
 from explorer.study.claims import MARGIN, judge
 from explorer.study.collect import collect
 from explorer.study.commands import asked
+from explorer.study.estimates import estimate, gap
 from explorer.study.execute import execute, report_only, unevaluated
 from explorer.study.markdown import to_markdown
-from explorer.study.plan import Asked, Cell, StudyPlan, plan_for
+from explorer.study.plan import Asked, Cell, StudyPlan, comparable, plan_for
 from explorer.study.report import to_html
 from explorer.study.results import (
     ClaimCard,
@@ -338,11 +341,11 @@ def line(name: str, tasks: dict[str, list[np.ndarray]], baseline: bool = False) 
 
 
 def test_an_estimate_by_hand():
-    found = estimate([0.5, 0.6, 0.7], np.linspace(0, 1, 1001))
+    found = estimate([0.5, 0.6, 0.7], (0.4, 0.9))
     half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
     assert (found.mean, found.sd) == (pytest.approx(0.6), pytest.approx(0.1))
     assert (found.seed_low, found.seed_high) == (pytest.approx(0.6 - half), pytest.approx(0.6 + half))
-    assert (found.low, found.high) == (pytest.approx(0.025), pytest.approx(0.975))
+    assert (found.low, found.high) == (0.4, 0.9)
     assert estimate([0.5], None).seed_low is None
 
 
@@ -417,6 +420,55 @@ def test_six_tasks_are_tested_as_in_the_paper():
     x, y = ([np.mean([v.mean() for v in of[t]]) for t in names] for of in (a, b))
     assert pair.test.method.startswith("Wilcoxon")
     assert pair.test.p == pytest.approx(stats.wilcoxon(x, y).pvalue)
+
+
+def test_ranks_and_means_that_disagree_tell_nothing_apart():
+    """Twelve tasks a little better, one much worse: the ranks speak for one, the mean for the other."""
+    names = [f"t{i}" for i in range(13)]
+
+    def made(name: str, gain: float, loss: float) -> Measured:
+        scores = {t: [0.5 + s + (gain * (i + 1) if i < 12 else loss) for s in (0, 1e-5, 2e-5)]
+                  for i, t in enumerate(names)}  # fmt: skip
+        return Measured(name, False, [0, 1, 2], scores)
+
+    pairs = Analysis([made(EOS, 0.001, -0.4), made(MULTI, 0, 0)], {"STS": names}).pairs()
+    pair = next(pair for pair in pairs if pair.scope == "type:STS")
+    assert pair.test.significant
+    assert pair.test.winner == EOS
+    assert pair.seeds is not None
+    assert pair.seeds.high < 0  # EOS has the lower mean, with whatever seeds
+    assert pair.winner is None
+    assert f"{EOS} is ahead of {MULTI} on STS by ranks, but its mean is lower by 0.0248; Wilcoxon" in pair.sentence
+    assert pair.sentence.endswith(": not told apart.")
+
+
+def test_means_over_few_tasks_are_tested_and_given_as_means():
+    rng = np.random.default_rng(5)
+    made = {name: {t: [rng.random(n) ** 3] * 2 for t, n in (("a", 25), ("b", 60))} for name in (EOS, MULTI)}
+    analysis = Analysis([line(name, of) for name, of in made.items()], {"Retrieval": ["a", "b"]})
+    pairs = analysis.pairs()
+    test = next(pair.test for pair in pairs if pair.scope == "type:Retrieval")
+    found = careful([(made[EOS][t][0] - made[MULTI][t][0])[None] for t in "ab"])
+    assert (test.p, test.low, test.high) == pytest.approx((found.p[0], found.low[0], found.high[0]))
+    assert test.method == "paired test of means (sign flips and Hall's t), by task"
+    entry = next(entry for entry in analysis.entries(pairs) if entry.name == EOS)
+    t = skewed_t([made[EOS][task][0][None] for task in "ab"])
+    assert (entry.averages["Retrieval"].low, entry.averages["Retrieval"].high) == (t.low[0], t.high[0])
+    alone = interval(made[EOS]["a"][0])
+    assert (entry.cells["a"].low, entry.cells["a"].high) == (alone.low, alone.high)
+
+
+@pytest.mark.parametrize("folder", ["minilm", "lm"])
+def test_shipped_studies_of_an_older_version_are_read_as_they_were(folder):
+    path = Path(__file__).parents[1] / "checkpoints" / folder / "study"
+    told = json.loads((path / "study.json").read_text(encoding="utf-8"))
+    study = Study.load(path)
+    for pair, before in zip(study.pairs, told["pairs"], strict=True):
+        assert pair.told_apart == before["told_apart"]
+        assert pair.sentence == before["sentence"]
+        assert pair.test.winner is None or (pair.test.winner == pair.test.a) == (pair.test.difference > 0)
+    again = Study.from_json(json.loads(json.dumps(study.to_json())))
+    assert again.pairs == study.pairs
 
 
 def test_one_seed_decides_nothing():
@@ -645,3 +697,17 @@ def test_a_background_run_can_be_a_study():
     assert found.seeds == (0, 1)
     assert dict(found.training) == {"device": "cpu"}
     assert StudyPlan({"data": ("a.jsonl",)}).seeds == (0, 1, 2)
+
+
+def test_a_plan_from_before_an_option_does_what_it_did(tmp_path):
+    """Its runs added the layer matrix before the norm; runs that are added to it must not differ."""
+    plan = StudyPlan({"data": ("x.jsonl",)}, designs=("multi-layer-causal",), seeds=(0,), baselines=())
+    assert plan.to_json()["training"]["layer_matrix"] == "auto"
+    plan.save(tmp_path)
+    told = json.loads((tmp_path / "plan.json").read_text())
+    del told["training"]["layer_matrix"]
+    (tmp_path / "plan.json").write_text(json.dumps(told))
+    old = StudyPlan.load(tmp_path)
+    assert old.config(Cell("multi-layer-causal", 0)).layer_matrix == "before-norm"
+    recorded = {k: v for k, v in old.shared.to_json().items() if k != "layer_matrix"}
+    assert comparable(recorded) == comparable(old.shared)

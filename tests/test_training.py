@@ -31,6 +31,7 @@ from explorer.record import read_record
 from explorer.training import STOP_FILE, Stop, checkpoints, commit, config_for, train
 from explorer.training_config import TrainingConfig, add_training_options, given_options, portable
 from explorer.training_model import ADAPTER, Collator, build, make_loss, sentence_transformer
+from explorer.training_report import encode_queries
 from explorer.training_run import Run
 from explorer.variants import Variant
 
@@ -112,7 +113,7 @@ def vectors(folder: Path, backbone: str) -> np.ndarray:
         ("learning_rate", 0.0, "learning_rate must be a number above 0"),
         ("learning_rate", float("nan"), "must be a number"),
         ("schedule", "zigzag", "schedule 'zigzag' is none of: linear, cosine, constant"),
-        ("pooler_init", "best", "none of: near-mean, near-last, random"),
+        ("pooler_init", "best", "none of: near-mean, near-last, random, paper"),
         ("dtype", "int8", "none of: auto, float32"),
         ("warmup", 1.0, "below 1"),
         ("seed", -1, "seed must be at least 0"),
@@ -194,6 +195,38 @@ def test_near_last_starts_on_the_last_layer():
     assert shares[:-1].max() < 0.15
 
 
+@pytest.mark.parametrize(
+    ("init", "place", "spread"),
+    [
+        ("near-mean", "after-norm", 0.3),
+        ("near-last", "after-norm", 0.3),
+        ("random", "after-norm", 0.3),
+        ("paper", "before-norm", 1.0),
+    ],
+)
+def test_the_layer_matrix_is_added_after_the_norm_but_for_the_papers_start(asked, tmp_path, init, place, spread):
+    config = asked("qwen3", pooler_init=init)
+    backbone = Backbone.load(config.backbone, "cpu", "float32")
+    module = build(config, backbone)
+    assert module.pooler.config.layer_matrix_added == place
+    assert module.pooler.layer_matrix[:-1].std().item() == pytest.approx(spread, rel=0.3)
+    ids, mask = backbone.pad(backbone.tokenize(["a red cat"], 24))
+    module({"input_ids": ids, "attention_mask": mask})["sentence_embedding"][0, 0].backward()
+    assert module.pooler.layer_matrix.grad.abs().max() > 0
+    encoder = PooledEncoder("trained", backbone, config.chosen, module.pooler, TextSettings(24), ADAPTER)
+    encoder.save(tmp_path / "saved")
+    assert read_record(tmp_path / "saved")["pooler"]["layer_matrix_added"] == place
+    again = PooledEncoder.load(tmp_path / "saved", Backbone.load(config.backbone, "cpu", "float32"), "again")
+    assert again.fingerprint == encoder.fingerprint
+    np.testing.assert_array_equal(again.encode(["a red cat"]), encoder.encode(["a red cat"]))
+
+
+def test_a_last_layer_pooler_has_no_layer_matrix_to_place(asked):
+    config = asked(name="last-layer-bidirectional")
+    module = build(config, Backbone.load(config.backbone, "cpu", "float32"))
+    assert (module.pooler.layer_matrix, module.pooler.config.layer_matrix_added) == (None, "before-norm")
+
+
 @pytest.mark.parametrize("architecture", ["bert", "qwen3"])
 @pytest.mark.parametrize("name", list(DESIGNS))
 def test_trained_vectors_are_those_that_are_served(asked, architecture, name):
@@ -251,6 +284,96 @@ def test_columns_of_a_batch(asked):
     ]
     assert batch["query_input_ids"][0].tolist() == backbone.tokenize(["ask: q"])[0]
     assert batch["positive_input_ids"][1].tolist() == backbone.tokenize(["doc: s"])[0]
+
+
+def test_an_instruction_stands_directly_before_its_query(asked):
+    """In place of the query prompt, with nothing between; the other texts are as they were."""
+    backbone = tiny.backbone("bert")
+    pairs = [training_run.Pair("q", "p", ("n",), 0, "Find it.\n"), training_run.Pair("r", "s", ("o",))]
+    for tokens in ("all", "text"):
+        batch = Collator(backbone, TextSettings(24, "ask: ", "doc: ", tokens))(pairs)
+        for row, text in enumerate(("Find it.\nq", "ask: r")):
+            ids = backbone.tokenize([text])[0]
+            assert batch["query_input_ids"][row][: len(ids)].tolist() == ids
+        assert batch["positive_input_ids"][0].tolist() == backbone.tokenize(["doc: p"])[0]
+    # [CLS] and a token a letter (the tests' tokenizer), up to the query's own
+    assert batch["query_prompt_length"].tolist() == [len("Find it.\n") + 1, len("ask: ") + 1]
+
+
+def test_held_out_queries_have_their_instructions(asked):
+    encoder = PooledEncoder.untrained(
+        tiny.backbone("bert"), design("mean-bidirectional"), texts=TextSettings(24, "a: ")
+    )
+    pairs = [training_run.Pair("q", "p", (), 0, i) for i in ("", "Find it. ", "a: ", "")]
+    found = encode_queries(encoder, pairs)
+    np.testing.assert_allclose(found[0], found[2], atol=1e-6)
+    np.testing.assert_allclose(found[1], encoder.encode(["Find it. q"], "document")[0], atol=1e-6)
+    np.testing.assert_allclose(found[3], encoder.encode(["q"], "query")[0], atol=1e-6)
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+    assert encoder.texts.query_prompt == "a: "
+
+
+@pytest.fixture
+def instructed(asked, data, tmp_path) -> TrainingConfig:
+    """Two sources, of which one has an instruction."""
+    other = tmp_path / "other.jsonl"
+    other.write_text(Path(data).read_text(encoding="utf-8").replace("red", "pink").replace("number", "no."))
+    file = tmp_path / "instructions.json"
+    file.write_text(json.dumps({"other.jsonl": "Find the other:\n"}), encoding="utf-8")
+    return dataclasses.replace(
+        asked(name="mean-bidirectional"), data=(data, str(other)), query_instructions=str(file), query_prompt="query: "
+    )
+
+
+def test_a_variant_remembers_its_instructions(instructed, tmp_path):
+    train(instructed, tmp_path / "a")
+    record = read_record(tmp_path / "a")
+    assert record["texts"]["query_prompt"] == "query: "
+    assert record["texts"]["instruction_template"] == "{instruction}"
+    assert [source.get("instructions") for source in record["training"]["data"]] == [None, ["Find the other:\n"]]
+    assert record["training"]["config"]["query_instructions"] == "instructions.json"
+    assert str(tmp_path) not in json.dumps(record["training"]["command"])
+    card = (tmp_path / "a" / "README.md").read_text(encoding="utf-8")
+    assert '- other.jsonl: `"Find the other:\\n"`' in card
+    assert 'Other queries had `"query: "`.' in card
+    train(dataclasses.replace(instructed, query_instructions=""), tmp_path / "b")
+    assert losses(tmp_path / "a") != losses(tmp_path / "b")
+    assert "Before the queries" not in (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
+    assert read_record(tmp_path / "b")["texts"]["instruction_template"] == ""
+
+
+def test_one_instruction_for_all_is_the_query_prompt(asked, data, tmp_path):
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps({Path(data).name: "Instruct: Find it\nQuery: "}), encoding="utf-8")
+    config = asked(name="mean-bidirectional", max_length=60)
+    train(dataclasses.replace(config, query_instructions=str(file)), tmp_path / "a")
+    texts = read_record(tmp_path / "a")["texts"]
+    assert texts["query_prompt"] == "Instruct: Find it\nQuery: "
+    assert texts["instruction_template"] == "Instruct: {instruction}\nQuery: "
+    train(dataclasses.replace(config, query_prompt="Instruct: Find it\nQuery: "), tmp_path / "b")
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    with pytest.raises(InputError, match="leaves no room for a text"):
+        train(dataclasses.replace(config, query_instructions=str(file), max_length=24), tmp_path / "c")
+
+
+def test_training_with_instructions_goes_on_as_if_it_had_not_stopped(instructed, tmp_path, monkeypatch):
+    train(instructed, tmp_path / "whole")
+    output = tmp_path / "stopped"
+    _stop_after(monkeypatch, output, 3)
+    assert train(instructed, output).stopped
+    monkeypatch.undo()
+    file = Path(instructed.query_instructions)
+    before = file.read_text(encoding="utf-8")
+    file.write_text(before.replace("Find", "Seek"), encoding="utf-8")
+    with pytest.raises(InputError, match="the training data changed"):
+        train(config_for(output, {}, resume=True), output, resume=True)
+    file.write_text(before, encoding="utf-8")
+    train(config_for(output, {}, resume=True), output, resume=True)
+    assert losses(output) == losses(tmp_path / "whole")
+    np.testing.assert_array_equal(
+        vectors(output, instructed.backbone), vectors(tmp_path / "whole", instructed.backbone)
+    )
+    assert lines(output)[-1]["dev"] == lines(tmp_path / "whole")[-1]["dev"]
 
 
 @pytest.mark.parametrize("tokens", ["all", "without-first", "text"])

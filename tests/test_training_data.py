@@ -157,6 +157,40 @@ def test_unfit_requests_are_refused(tmp_path, spec, columns, said):
         read_pairs([spec if spec.startswith("hub:") else str(tmp_path / spec)], columns)
 
 
+def test_instructions_by_row_and_by_source(tmp_path):
+    """A row's own goes before the file's, letter by letter; where neither has one there is none."""
+    one = jsonl(tmp_path / "one.jsonl", [*rows(2), {**rows(3)[2], "instruction": "Find it:\n"}])
+    two = jsonl(tmp_path / "two.jsonl", rows(2, "two "))
+    three = jsonl(tmp_path / "three.jsonl", rows(2, "three ", prompt=" "))
+    data = read_pairs([one, f"{two}:0.5", three], instructions={one: "Given one: ", "three.jsonl": "Given three: "})
+    assert [pair.instruction for pair in data.pairs] == [
+        *["Given one: "] * 2, "Find it:\n", *[""] * 2, *["Given three: "] * 2
+    ]  # fmt: skip
+    assert data.pairs[2].query == "query 2"
+    told = [source.to_json() for source in data.sources]
+    assert told[0]["instructions"] == ["Given one: ", "Find it:\n"]
+    assert "instructions" not in told[1]
+    assert not any(str(tmp_path) in json.dumps(source) for source in told)
+    mapped = jsonl(tmp_path / "mapped.jsonl", rows(2, "m ", task="Do this. ", prompt="not this"))
+    assert {pair.instruction for pair in read_pairs([mapped], ["instruction=task"]).pairs} == {"Do this. "}
+
+
+def test_instructions_for_nothing_are_refused(tmp_path):
+    file = jsonl(tmp_path / "one.jsonl", rows(2))
+    with pytest.raises(
+        InputError, match=r"instruction for 'two.jsonl', which is no data of this training: 'one.jsonl'"
+    ):
+        read_pairs([file], instructions={"two.jsonl": "x"})
+    broken = jsonl(tmp_path / "lists.jsonl", [*rows(2), {**rows(3)[2], "instruction": ["a"]}])
+    assert read_pairs([broken]).sources[0].broken == 1
+
+
+def test_an_instruction_changes_no_held_out_pair():
+    data = pairs(60)
+    told = [Pair(p.query, p.positive, p.negatives, p.source, "Find it: ") for p in data]
+    assert [p.query for p in hold_out(made(data), 0.2, 10)[1]] == [p.query for p in hold_out(made(told), 0.2, 10)[1]]
+
+
 def test_weights_are_split_off(tmp_path):
     assert split_weight("a.jsonl:0.5") == ("a.jsonl", 0.5)
     assert split_weight("a.jsonl:2") == ("a.jsonl", 2.0)

@@ -29,6 +29,23 @@ _DECODER = {
     "initializer_range": 0.2,
 }
 _GEMMA = {**_DECODER, "sliding_window": WINDOW, "query_pre_attn_scalar": 8, "num_hidden_layers": 4}
+_ENCODER = {
+    "hidden_size": WIDTH,
+    "num_attention_heads": HEADS,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "max_position_embeddings": 128,
+    "initializer_range": 0.2,
+}
+_ROBERTA = {**_ENCODER, "max_position_embeddings": 130}
+"""Positions begin at pad + 1 = 2."""
+_DEBERTA = {
+    **_ENCODER,
+    "relative_attention": True,
+    "pos_att_type": ["c2p", "p2c"],
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
 _CONFIGS: dict[str, dict[str, Any]] = {
     "qwen2": {k: v for k, v in _DECODER.items() if k != "head_dim"},
     "qwen3": _DECODER,
@@ -37,14 +54,16 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     "gemma2": {**_GEMMA, "layer_types": ["sliding_attention", "full_attention"] * 2},
     "gemma3_text": {**_GEMMA, "layer_types": ["sliding_attention", "full_attention"] * 2},
     "gpt2": {"n_embd": WIDTH, "n_head": HEADS, "n_layer": 3, "n_positions": 128, "initializer_range": 0.2},
-    "bert": {
-        "hidden_size": WIDTH,
-        "num_attention_heads": HEADS,
-        "intermediate_size": 64,
-        "num_hidden_layers": 3,
-        "max_position_embeddings": 128,
-        "initializer_range": 0.2,
+    "embeddinggemma": {
+        **_GEMMA,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "use_bidirectional_attention": True,  # the configuration halves the window: 8 // 2 + 1 = 5, exclusive
     },
+    "bert": _ENCODER,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "mpnet": {**_ROBERTA, "relative_attention_num_buckets": 32},
     "modernbert": {
         "hidden_size": WIDTH,
         "num_attention_heads": HEADS,
@@ -57,11 +76,50 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     },
 }
 ARCHITECTURES = tuple(_CONFIGS)
-KERNELS = {name: ("eager",) if name == "gemma2" else ("sdpa", "eager") for name in ARCHITECTURES}
+KERNELS = {name: ("eager",) if name in ("gemma2", "mpnet") else ("sdpa", "eager") for name in ARCHITECTURES}
 CASES = [(name, kernel) for name in ARCHITECTURES for kernel in KERNELS[name]]
-"""Every (architecture, kernel) that works. Gemma 2 caps its scores, which only the eager kernel does."""
+"""Every (architecture, kernel) that works with both attentions. Gemma 2 caps its scores and MPNet adds to them, which
+only the eager kernel does."""
+ONE_ATTENTION: dict[str, str] = {"bloom": "causal", "falcon": "causal", "deberta": "bidirectional"} | {
+    "deberta-v2": "bidirectional"
+}
+"""Architectures that run with the attention of their pretraining alone."""
+HYBRIDS: dict[str, list[int]] = {"lfm2": [1, 3], "qwen3_next": [1, 3]}
+"""Architectures with layers that no mask can turn: their numbers (convolutions, linear attention)."""
+_CONFIGS |= {
+    "bloom": {"hidden_size": WIDTH, "n_head": HEADS, "n_layer": 3, "initializer_range": 0.2},
+    "falcon": {
+        "hidden_size": WIDTH,
+        "num_attention_heads": HEADS,
+        "num_hidden_layers": 3,
+        "initializer_range": 0.2,
+        "alibi": False,
+    },
+    "deberta": _DEBERTA,
+    "deberta-v2": {**_DEBERTA, "position_buckets": 16},
+    "lfm2": {
+        **{k: v for k, v in _DECODER.items() if k != "head_dim"},
+        "layer_types": ["conv", "full_attention", "conv"],
+        "block_auto_adjust_ff_dim": False,
+    },
+    "qwen3_next": {
+        **_DECODER,
+        "layer_types": ["linear_attention", "full_attention", "linear_attention"],
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+        "linear_num_value_heads": 4,
+        "linear_num_key_heads": 2,
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+    },
+}
+KERNELS |= dict.fromkeys((*ONE_ATTENTION, *HYBRIDS), ("eager",))
 
-_TOKENIZER_OF = {"gpt2": "gpt", "qwen2": "qwen", "qwen3": "qwen", "bert": "bert", "modernbert": "bert"}
+_TOKENIZER_OF = {"gpt2": "gpt", "qwen2": "qwen", "qwen3": "qwen"} | dict.fromkeys(
+    ("bert", "modernbert", "roberta", "xlm-roberta", "camembert", "mpnet", "deberta", "deberta-v2"), "bert"
+)
 
 # kind -> (tokens it has, what its post-processor adds)
 _KINDS: dict[str, tuple[dict[str, str], str | None]] = {
@@ -94,10 +152,12 @@ def tokenizer(kind: str) -> PreTrainedTokenizerFast:
 def model(architecture: str, kernel: str = "sdpa", seed: int = 0) -> PreTrainedModel:
     """A random model of that architecture, width 32, 3 or 4 layers."""
     torch.manual_seed(seed)
-    special = {"pad_token_id": 0, "bos_token_id": 256, "eos_token_id": 257}
+    special = {"pad_token_id": 1 if _CONFIGS[architecture] is _ROBERTA or architecture == "mpnet" else 0}
+    special |= {"bos_token_id": 256, "eos_token_id": 257}
     if architecture == "modernbert":
         special |= {"cls_token_id": 256, "sep_token_id": 257}
-    config = AutoConfig.for_model(architecture, vocab_size=300, **special, **_CONFIGS[architecture])
+    kind = {"embeddinggemma": "gemma3_text"}.get(architecture, architecture)
+    config = AutoConfig.for_model(kind, vocab_size=300, **special, **_CONFIGS[architecture])
     return AutoModel.from_config(config, attn_implementation=kernel, dtype=torch.float32).eval()
 
 

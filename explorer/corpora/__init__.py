@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..store import content_hash
+from .itself import by_text, queries_that_are_documents
 
 Qrels = Mapping[str, Mapping[str, int]]
 """query id -> document id -> grade; 0 is judged not relevant, higher is more relevant."""
@@ -98,6 +99,27 @@ class Corpus:
         """The distinct labels, in alphabetical order; empty when the corpus has none."""
         return sorted({d.label for d in self.documents if d.label})
 
+    @cached_property
+    def itself(self) -> frozenset[str]:
+        """Ids of queries that are the document of that id, which is no answer to them (itself.py says when)."""
+        return queries_that_are_documents(self)
+
+    def judged(self, query: str) -> dict[str, int]:
+        """Give the judgments that count for a query.
+
+        Args:
+            query: Its id.
+
+        Returns:
+            Document id -> grade, without the query's own document (`itself`); empty where nothing is judged.
+        """
+        return {id: grade for id, grade in self.qrels.get(query, {}).items() if id != query or id not in self.itself}
+
+    @cached_property
+    def by_text(self) -> Mapping[str, tuple[str, ...]]:
+        """What documents say, as `itself.plain` has it -> their ids."""
+        return by_text(self.documents)
+
     def document(self, id: str) -> Document:
         """The document of that id; `InputError` if there is none."""
         if id not in self.position:
@@ -114,7 +136,7 @@ class Corpus:
         return made
 
 
-FROM_DOCUMENTS = ("position", "ids", "passages", "content_hash", "labels")
+FROM_DOCUMENTS = ("position", "ids", "passages", "content_hash", "labels", "by_text")
 """What a corpus works out from its documents alone: a copy with other judgments shares it."""
 
 

@@ -6,11 +6,16 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..instructions import read_instructions
+from ..options import without_folders
 from ..store import whole_file
-from ..variants import Shelf
+from ..variants import Shelf, Variant
+
+if TYPE_CHECKING:
+    from .engine import EvaluationConfig
 
 
 def add_options(parser: argparse.ArgumentParser, names: Any) -> None:
@@ -26,8 +31,9 @@ def add_options(parser: argparse.ArgumentParser, names: Any) -> None:
     parser.add_argument(
         "--instructions",
         default="paper",
-        choices=("own", "paper", "all"),
-        help="paper: variants trained with an instruction get the task's (default); all: every variant; own: none",
+        metavar="{paper,all,own,none,FILE.json}",
+        help="paper: variants trained with an instruction get the task's (default); all: every variant; own or none: "
+        'prompts stay as a variant has them; a file {"TASK": "instruction"}: these instead, for every variant',
     )
     parser.add_argument(
         "--instruct", action="append", default=[], metavar="TASK=TEXT", help="another instruction for a task"
@@ -43,6 +49,9 @@ def add_options(parser: argparse.ArgumentParser, names: Any) -> None:
     parser.add_argument("--list-tasks", action="store_true", help="list tasks instead: type, language, size")
     parser.add_argument("--type", default="", help="with --list-tasks: of this type")
     parser.add_argument("--language", default="", help="with --list-tasks: in this language (eng, deu …)")
+    parser.add_argument(
+        "--show-prompts", action="store_true", help="tell what stands before the texts, and evaluate nothing"
+    )
     parser.add_argument("--estimate-only", action="store_true", help="tell how long it will take, and evaluate nothing")
 
 
@@ -65,9 +74,11 @@ def run(options: argparse.Namespace, shelf: Shelf) -> dict[str, Any]:
         tasks=tuple(tasks),
         data_dir=Path(options.data_dir) if options.data_dir else None,
         sample=options.sample,
-        instructions=options.instructions,
+        **instructions_of(options.instructions),
         instruct=pairs(options.instruct),
     )
+    if options.show_prompts:
+        return show_prompts(shelf, config)
     if options.estimate_only:
         return estimate(shelf, config)
     if not options.output:
@@ -101,6 +112,10 @@ def command_of(options: argparse.Namespace, evaluation: Any) -> str:
         parts += ["--tasks", ",".join(_without_folders(task) for task in tasks)]
     if options.data_dir:
         parts += ["--data-dir", Path(options.data_dir).name]
+    if options.instructions != "paper":
+        parts += ["--instructions", without_folders(options.instructions)]
+    for given in options.instruct:
+        parts += ["--instruct", given]
     parts += ["--dtype", evaluation.settings.get("dtype", "auto")]
     return shlex.join([*parts, "--output", "DIR", "--record"])
 
@@ -154,6 +169,65 @@ def speeds_of(shelf: Shelf, variants: Sequence[str]) -> dict[str, float]:
     return {name: measure_speed(shelf.load(name)) for name in dense}
 
 
+def instructions_of(given: str) -> dict[str, Any]:
+    """Read --instructions: fields of the configuration. Raises `InputError` for a file that is none."""
+    if given.lower().endswith(".json"):
+        return {"instructions": "paper", "table": read_instructions(given)}
+    return {"instructions": "own" if given == "none" else given}
+
+
+def show_prompts(shelf: Shelf, config: EvaluationConfig) -> dict[str, Any]:
+    """Tell which prompts a run would use, without loading the weights of a variant.
+
+    Args:
+        shelf: Where the variants are.
+        config: The run.
+
+    Returns:
+        {"rule": sentences, "prompts": {variant: {task: {"type", "instruction", "query", "document" or "text"}}},
+        "problems": {task: why it cannot be had}}. Variants without prompts, as BM25, have an empty object.
+
+    Raises:
+        InputError: No task can be had, or a variant is unknown.
+    """
+    from .prompts import RULE, prompted, shown
+    from .tasks import make_tasks
+
+    tasks, problems = make_tasks(config.tasks, config.data_dir)
+    if not tasks:
+        raise InputError(next(iter(problems.values())))
+    config = config.for_tasks(tasks)
+    found: dict[str, dict[str, Any]] = {}
+    for variant in {one.name: one for one in map(shelf.find, config.variants)}.values():
+        rows = found.setdefault(variant.name, {})
+        for task in tasks.values() if variant.source != "lexical" else ():
+            wanted, always = config.instruction(task)
+            own = _texts_of(variant)
+            if own is None:
+                given, used = _their_prompts(shelf, variant, task.symmetric), ""
+            else:
+                texts = prompted(own, wanted, task.type, always)
+                given, used = shown(texts, task.symmetric), wanted if texts is not own else ""
+            rows[task.name] = {"type": task.type, "instruction": used, **given}
+    return {"rule": list(RULE), "prompts": found, "problems": problems}
+
+
+def _texts_of(variant: Variant) -> Any:
+    """The text settings of a variant of a backbone, from its record; None for other models."""
+    from ..encoder import TextSettings, from_record
+
+    if variant.source == "sentence-transformers":
+        return None
+    return from_record(TextSettings, variant.record.get("texts") or {}, variant.name)
+
+
+def _their_prompts(shelf: Shelf, variant: Variant, symmetric: bool) -> dict[str, str]:
+    """The prompts of a sentence-transformers model, which it tells when it is loaded."""
+    from .models import VariantModel
+
+    return VariantModel(variant.name, shelf.load(variant.name)).prompts(symmetric)
+
+
 def pairs(given: Sequence[str]) -> dict[str, str]:
     """TASK=TEXT as a dictionary."""
     found = {}
@@ -167,6 +241,9 @@ def pairs(given: Sequence[str]) -> dict[str, str]:
 
 def show(result: dict[str, Any]) -> None:
     """For people, on standard output."""
+    if "prompts" in result:
+        _show_prompts(result)
+        return
     if "scores" not in result:
         _show_tasks(result)
         return
@@ -177,6 +254,19 @@ def show(result: dict[str, Any]) -> None:
         for task, rows in tasks.items():
             for row in rows:
                 print(f"worst of {variant} on {task}: {row['id']}  {' | '.join(row['text'].splitlines())[:120]}")
+
+
+def _show_prompts(result: dict[str, Any]) -> None:
+    for variant, tasks in result["prompts"].items():
+        print(variant if tasks else f"{variant}: no prompts")
+        for name, row in tasks.items():
+            given = ", ".join(f"{part} {row[part]!r}" for part in ("query", "document", "text") if part in row)
+            print(f"  {name} ({row['type']}): {given}")
+    print()
+    for sentence in result["rule"]:
+        print(sentence)
+    for problem in result["problems"].values():
+        print(f"problem: {problem}")
 
 
 def _show_tasks(result: dict[str, Any]) -> None:

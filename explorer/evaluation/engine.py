@@ -18,9 +18,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +63,11 @@ class EvaluationConfig:
     """At most so many examples of each task; the scores are then not comparable with published ones."""
     instructions: str = "paper"
     """own: prompts stay as the variant has them; paper: a variant that was trained with an instruction gets that of the
-    task, as in the paper; all: every variant does."""
+    task, as in the paper; all: every variant does. `prompts.RULE` says all of it."""
     instruct: Mapping[str, str] = field(default_factory=dict)
-    """Task name -> another instruction than the paper's."""
+    """Task name -> another instruction than mteb's, for every variant. Tasks that are not evaluated are refused."""
+    table: Mapping[str, str] = field(default_factory=dict)
+    """The same from a file, which may name tasks that are not evaluated; `instruct` goes before it."""
 
     def __post_init__(self) -> None:
         if not self.variants:
@@ -79,7 +81,42 @@ class EvaluationConfig:
         if self.sample is not None and self.sample < 10:
             raise InputError(f"a sample needs at least 10 examples; got {self.sample}")
         if self.instructions not in INSTRUCTIONS:
-            raise InputError(f"no instructions '{self.instructions}'; valid: {', '.join(INSTRUCTIONS)}")
+            raise InputError(
+                f"no instructions '{self.instructions[:60]}'; valid: {', '.join(INSTRUCTIONS)}; on the command line "
+                "also none, which is own, and a file that ends in .json"
+            )
+
+    def instruction(self, task: Task) -> tuple[str, bool]:
+        """Tell which instruction a task has in this run.
+
+        Args:
+            task: One of the tasks.
+
+        Returns:
+            The instruction, empty for none, and whether every variant gets it.
+        """
+        for given in (self.instruct, self.table):
+            if task.name in given:
+                return given[task.name], True
+        return ("", False) if self.instructions == "own" else (task.instruction, self.instructions == "all")
+
+    def for_tasks(self, names: Collection[str]) -> EvaluationConfig:
+        """The same with no more of the table than these tasks need.
+
+        Args:
+            names: Names of the tasks that are evaluated.
+
+        Raises:
+            InputError: An instruction is for no such task, or none of the table's is.
+        """
+        unknown = [name for name in self.instruct if name not in names]
+        if self.table and not set(self.table) & set(names):
+            unknown.append(next(iter(self.table)))
+        if unknown:
+            raise InputError(
+                f"there is an instruction for '{unknown[0][:60]}', which is no task of: {', '.join(names)}"
+            )
+        return replace(self, table={name: text for name, text in self.table.items() if name in names})
 
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it, without where on this machine the data lies."""
@@ -107,9 +144,7 @@ def evaluate(
     tasks, problems = make_tasks(config.tasks, config.data_dir)
     if not tasks:
         raise InputError(next(iter(problems.values())))
-    unknown = [name for name in config.instruct if name not in tasks]
-    if unknown:
-        raise InputError(f"there is an instruction for '{unknown[0][:60]}', which is no task of: {', '.join(tasks)}")
+    config = config.for_tasks(tasks)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -198,6 +233,7 @@ class _Run:
             self.store.hide(task, model)
             row = self._compute(task, model, name, instruction)
         else:
+            row = replace(row, instruction=instruction)  # the same prompts may come of another setting
             self.tracker.kept()
         self.store.show(task, model, row)
         self.evaluation.add(row, self.store.examples(task, model, self.config.sample))
@@ -210,12 +246,9 @@ class _Run:
         except InputError:
             self.unusable.add(name)
             raise
-        asked = self.config.instruct.get(task.name, "")
-        wanted = asked or task.instruction
-        if self.config.instructions == "own" and not asked:
-            return VariantModel(name, encoder, self.stores), ""
-        prompted = with_instruction(encoder, wanted, self.config.instructions == "all" or bool(asked))
-        return VariantModel(name, prompted, self.stores), wanted if prompted is not encoder else ""
+        wanted, always = self.config.instruction(task)
+        given = with_instruction(encoder, wanted, always, task.type)
+        return VariantModel(name, given, self.stores), wanted if given is not encoder else ""
 
     def _compute(self, task: Task, model: VariantModel | LexicalModel, name: str, instruction: str) -> Row:
         import mteb
@@ -269,7 +302,8 @@ class _Run:
             revision=str(model.mteb_model_meta.revision),
             instruction=instruction,
             folder=self.store.folder(task, self.config.sample).relative_to(self.output).as_posix(),
-            notes=(*task.notes, *empty_texts(model)),
+            notes=(*task.notes, *notes_on(model), *(f"{name}: {note}" for note in run_notes(model))),
+            prompts=model.prompts(task.symmetric) if isinstance(model, VariantModel) else {},
         )
         self.store.save(task, model, row, result, examples)
         if isinstance(model, VariantModel):
@@ -307,10 +341,19 @@ def described(task: Task, check: DataCheck, sample: int | None) -> str:
     return said if check.comparable and sample is None else f"{said}; not comparable with the leaderboard"
 
 
-def empty_texts(model: VariantModel | LexicalModel) -> tuple[str, ...]:
-    """A note on texts of no length, if there were any."""
-    count = model.empty if isinstance(model, VariantModel) else 0
-    return (f"{count:,} of the texts are empty",) if count else ()
+def notes_on(model: VariantModel | LexicalModel) -> tuple[str, ...]:
+    """Notes on texts of no length, and on queries that found nothing, if there were any."""
+    if isinstance(model, LexicalModel):
+        said = (
+            "no word of {:,} of the queries occurs in the documents: BM25 finds nothing for them, and they count as 0"
+        )
+        return (said.format(model.nothing),) if model.nothing else ()
+    return (f"{model.empty:,} of the texts are empty",) if model.empty else ()
+
+
+def run_notes(model: VariantModel | LexicalModel) -> list[str]:
+    """What a user should know of how the variant ran: kernel and precision."""
+    return model.encoder.notes if isinstance(model, VariantModel) else []
 
 
 def _defect(task: Task, error: Exception) -> str:

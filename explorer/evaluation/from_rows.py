@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..comparison import has_relevant
 from ..corpora import Corpus
 from ..errors import InputError
 from ..store import content_hash
@@ -22,12 +23,31 @@ def _hash(rows: Any) -> str:
 
 
 def retrieval_task(name: str, corpus: Corpus, instruction: str, source: DataSource, corpus_name: str = "") -> Task:
-    """Searching a corpus with its judged queries. Raises `InputError` if none has a relevant document."""
-    qrels = {q: dict(j) for q, j in corpus.qrels.items() if any(grade > 0 for grade in j.values())}
-    queries = {q: corpus.queries[q] for q in qrels if corpus.queries[q].strip()}
-    qrels = {q: qrels[q] for q in queries}
+    """Make a task of searching a corpus with its judged queries.
+
+    Queries that are documents do not find themselves (corpora/itself.py), as in mteb's tasks of that kind; queries
+    without a relevant document do not count.
+
+    Args:
+        name: The task's name.
+        corpus: Documents, queries and judgments.
+        instruction: What the task asks for.
+        source: Whose data it is.
+        corpus_name: Under which Compare opens the corpus; empty where it cannot.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: No query has a relevant document.
+    """
+    judged = {q: grades for q in corpus.qrels if has_relevant(grades := corpus.judged(q))}
+    queries = {q: corpus.queries[q] for q in judged if corpus.queries[q].strip()}
+    qrels = {q: judged[q] for q in queries}
     if not queries:
         raise InputError(f"'{corpus.name}' has no query with a relevant document, so there is nothing to evaluate")
+    itself = sorted(corpus.itself & set(queries))
+    known = _ids_for_mteb(corpus, queries)
 
     def load() -> AbsTask:
         from datasets import Dataset
@@ -35,18 +55,19 @@ def retrieval_task(name: str, corpus: Corpus, instruction: str, source: DataSour
 
         data = {
             "corpus": Dataset.from_dict({"id": corpus.ids, "text": corpus.passages, "title": [""] * len(corpus)}),
-            "queries": Dataset.from_dict({"id": list(queries), "text": list(queries.values())}),
-            "relevant_docs": {q: dict(j) for q, j in qrels.items()},
+            "queries": Dataset.from_dict({"id": [known[q] for q in queries], "text": list(queries.values())}),
+            "relevant_docs": {known[q]: dict(j) for q, j in qrels.items()},
             "top_ranked": None,
         }
         description = f"Searching {corpus.name} with {len(queries)} judged queries."
-        return new_task(
-            AbsTaskRetrieval, name, "Retrieval", "ndcg_at_10", description, instruction, {"default": {"test": data}}
-        )
+        dataset = {"default": {"test": data}}
+        flags = {"ignore_identical_ids": bool(itself)}
+        return new_task(AbsTaskRetrieval, name, "Retrieval", "ndcg_at_10", description, instruction, dataset, flags)
 
-    judged = [(q, d, str(g)) for q, j in sorted(qrels.items()) for d, g in sorted(j.items())]
+    rows = [(q, d, str(g)) for q, j in sorted(qrels.items()) for d, g in sorted(j.items())]
     size = sum(map(len, corpus.passages)) + sum(map(len, queries.values()))
-    key = content_hash((corpus.content_hash, _hash(sorted(queries.items())), _hash(judged)))
+    key = content_hash((corpus.content_hash, _hash(sorted(queries.items())), _hash(rows), *itself))
+    notes = (f"{len(itself):,} of the queries are documents, which do not find themselves",) if itself else ()
     return Task(
         name,
         "Retrieval",
@@ -62,8 +83,27 @@ def retrieval_task(name: str, corpus: Corpus, instruction: str, source: DataSour
         instruction,
         lambda: corpus,
         corpus_name,
-        corpus.notes,
+        (*corpus.notes, *notes),
     )
+
+
+def _ids_for_mteb(corpus: Corpus, queries: Mapping[str, str]) -> dict[str, str]:
+    """Name queries so that mteb, which goes by ids alone, leaves out no other document than the query itself.
+
+    Args:
+        corpus: The documents.
+        queries: Id -> text.
+
+    Returns:
+        Id -> id; another one only where some queries are documents, and this one is merely numbered as one is.
+    """
+    known = {}
+    for id in queries:
+        new = id
+        while corpus.itself and new in corpus.position and new not in corpus.itself:
+            new = f"query {new}"
+        known[id] = new
+    return known
 
 
 def classification_task(

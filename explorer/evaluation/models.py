@@ -6,16 +6,16 @@ import copy
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..encoder import Encoder, Kind, PooledEncoder, SentenceTransformerEncoder
+from ..encoder import Encoder, Kind, PooledEncoder, SentenceTransformerEncoder, check_room
 from ..errors import Cancelled, InputError
 from ..retrieval import LexicalIndex
 from ..store import Cancel, Progress, content_hash
+from .prompts import prompted, shown, shown_of_theirs
 from .vectors import TextVectors
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 OWNER = "pooling-explorer"
 PLAIN_NAME = re.compile(r"[A-Za-z0-9.]+(?:[-_/][A-Za-z0-9.]+)*")
-INSTRUCT = re.compile(r"Instruct: .*?\n", re.DOTALL)
-"""The line of a prompt that holds the instruction (the template of E5-mistral, which the paper takes over)."""
 
 
 def model_name(variant: str) -> str:
@@ -56,24 +54,31 @@ def make_meta(variant: str, revision: str, dimension: int | None, kind: str = "d
     )
 
 
-def with_instruction(encoder: Encoder, instruction: str, always: bool) -> Encoder:
-    """The encoder with a task's instruction in its query prompt; itself where it has no prompt that could hold one.
+def with_instruction(encoder: Encoder, instruction: str, always: bool, type: str = "") -> Encoder:
+    """Give an encoder a task's instruction, as `prompts.RULE` says.
 
-    Where all texts of a task are alike (similarity, classification, clustering) they are encoded as queries, so that
-    all get the instruction; in retrieval queries alone do, as in the paper. `always`: also variants trained without.
+    Args:
+        encoder: Any; models that are not of a backbone here keep their own prompts.
+        instruction: The task's; empty for none.
+        always: Also where the variant was trained without instructions.
+        type: The task's type.
+
+    Returns:
+        The same weights with other prompts; the encoder itself where nothing changes.
+
+    Raises:
+        InputError: The instruction leaves no room for a text.
     """
-    if not isinstance(encoder, PooledEncoder) or not instruction:
+    if not isinstance(encoder, PooledEncoder):
         return encoder
-    texts = encoder.texts
-    if INSTRUCT.search(texts.query_prompt):
-        prompt = INSTRUCT.sub(lambda _: f"Instruct: {instruction}\n", texts.query_prompt, count=1)
-    elif always:
-        prompt = f"Instruct: {instruction}\nQuery: "
-    else:
+    texts = prompted(encoder.texts, instruction, type, always)
+    if texts is encoder.texts:
         return encoder
-    prompted = copy.copy(encoder)  # same weights, other prompts
-    prompted.texts = replace(texts, query_prompt=prompt)
-    return prompted
+    check_room(encoder.backbone, texts, "query")
+    check_room(encoder.backbone, texts, "document")
+    changed = copy.copy(encoder)
+    changed.texts = texts
+    return changed
 
 
 class VariantModel:
@@ -81,7 +86,11 @@ class VariantModel:
 
     def __init__(self, variant: str, encoder: Encoder, stores: dict[str, TextVectors] | None = None) -> None:
         self.encoder = encoder
-        revision = content_hash((encoder.fingerprint, encoder.key("query"), encoder.key("document")))[:40]
+        # Of weights and prompts: a result that was made with other prompts is not found again.
+        parts = [encoder.fingerprint, encoder.key("query"), encoder.key("document")]
+        if isinstance(encoder, SentenceTransformerEncoder) and encoder.model.default_prompt_name:
+            parts.append(encoder.model.default_prompt_name)
+        revision = content_hash(parts)[:40]
         self.mteb_model_meta = make_meta(variant, revision, encoder.dimension)
         self.tracker: Tracker | None = None
         self.cancel: Cancel | None = None
@@ -122,6 +131,12 @@ class VariantModel:
 
         return (torch.as_tensor(np.asarray(a)) * torch.as_tensor(np.asarray(b))).sum(-1)
 
+    def prompts(self, symmetric: bool) -> dict[str, str]:
+        """What stands before the texts of a task; see `prompts.shown`."""
+        if isinstance(self.encoder, PooledEncoder):
+            return shown(self.encoder.texts, symmetric)
+        return shown_of_theirs(self.encoder.model, symmetric) if hasattr(self.encoder, "model") else {}
+
     def know(self, corpus: Corpus) -> None:
         """Take over what searching this corpus has computed already."""
         path = Embeddings.path(self.encoder, corpus)
@@ -135,7 +150,10 @@ class VariantModel:
         """The vectors of one kind of text."""
         encoder = self.encoder
         plain = kind is None and isinstance(encoder, SentenceTransformerEncoder)
-        key = content_hash((encoder.key("query"), "plain")) if plain else encoder.key(kind or "query")
+        key = encoder.key(kind or "query")
+        if plain:
+            default = encoder.model.default_prompt_name  # type: ignore[attr-defined]
+            key = content_hash((key, "plain", *([default] if default else [])))
         if key not in self._vectors:
 
             def encode(texts: Sequence[str], progress: Progress | None, cancel: Cancel | None) -> np.ndarray:
@@ -163,10 +181,16 @@ def encode_plain(
 
 
 class LexicalModel:
-    """BM25 behind mteb's SearchProtocol: for retrieval alone, there are no vectors."""
+    """BM25 behind mteb's SearchProtocol: for retrieval alone, there are no vectors.
+
+    A query of which no word occurs in the documents finds nothing, and counts as 0. Of the candidates that a task
+    gives for reranking, those without a word of the query come last, in no order.
+    """
 
     def __init__(self, variant: str) -> None:
         self.mteb_model_meta = make_meta(variant, "lucene-k1.5-b0.75-english", None, "sparse")
+        self.nothing = 0
+        """Queries that found nothing."""
         self._ids: list[str] = []
         self._passages: list[str] = []
 
@@ -185,10 +209,11 @@ class LexicalModel:
         for id, text in zip(ids, texts, strict=True):
             scores, rows = index.search([text], depth)
             hits = {self._ids[row]: float(s) for s, row in zip(scores[0], rows[0], strict=True) if row >= 0}
-            if top_ranked:
+            if top_ranked and hits:
                 hits = {document: hits.get(document, 0.0) for document in top_ranked.get(id, ())}
-            # mteb divides by the number of results: a query that shares no word with any document finds nothing.
-            found[id] = hits or {self._ids[0]: 0.0}
+                hits = hits if any(hits.values()) else {}
+            found[id] = hits  # an empty one counts: trec_eval gives it 0, and mteb divides by all queries
+            self.nothing += not hits
         return found
 
 

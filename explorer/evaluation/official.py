@@ -108,7 +108,7 @@ def _languages(metadata: TaskMetadata, subset: str) -> list[str]:
 
 
 def instruction(kind: type[AbsTask]) -> str:
-    """What the task asks for, in the words that E5-mistral was evaluated with, which the paper takes over."""
+    """What the task asks for, in mteb's words: E5-mistral's, from which the paper's differ by full stops mostly."""
     prompt: Any = kind.metadata.prompt
     if isinstance(prompt, Mapping):
         prompt = prompt.get("query") or next(iter(prompt.values()), "")

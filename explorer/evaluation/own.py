@@ -5,6 +5,8 @@ classification:PATH   labelled texts: a folder with train and test files, or one
 clustering:PATH       labelled texts: one file, or a folder with a test file
 sts:PATH              pairs with scores: columns sentence1, sentence2, score (or the first two texts and a number)
 
+Queries that are documents do not find themselves, and queries without a relevant document do not count.
+
 Files: CSV, TSV, JSON, JSON Lines or Parquet. A path alone is enough where its content says the kind.
 """
 

@@ -14,16 +14,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..measures import interval
+from ..resampled import Resampled, bootstrap_average_precision, bootstrap_spearman
 from ..significance import (
-    RESAMPLES,
-    Resampled,
     Test,
     across_tasks,
     all_paired_means,
     all_pairs,
     best_group,
-    bootstrap_average_precision,
-    bootstrap_spearman,
     paired_resampled,
     win_tie_loss,
 )
@@ -40,7 +37,10 @@ EXAMPLES = {"ranking": "queries", "classification": "texts", "pairs": "pairs"}
 
 
 def score_interval(examples: Examples | None, score: float) -> tuple[float | None, float | None]:
-    """The 95 % bootstrap interval of a main score; (None, None) where single examples do not make up the score."""
+    """The 95 % interval of a main score over examples; (None, None) where single examples do not make up the score.
+
+    By `measures.interval` where the score is the mean of the examples', else by the bootstrap.
+    """
     if examples is None or len(examples) < 2:
         return None, None
     if examples.kind == "pairs":
@@ -51,7 +51,7 @@ def score_interval(examples: Examples | None, score: float) -> tuple[float | Non
         return (low, high) if np.isfinite([low, high]).all() else (None, None)
     if abs(float(examples.values.mean()) - score) >= CLOSE:
         return None, None
-    found = interval(examples.values, resamples=RESAMPLES)
+    found = interval(examples.values)
     return found.low, found.high
 
 
@@ -254,14 +254,14 @@ class Evaluation:
         found = [f"{row.task}: {row.data}." for row in rows]
         found += [f"{row.task}: {note}." for row in rows for note in row.notes]
         found += [
-            f"{row.variant} read {row.task} with the instruction '{row.instruction}'."
+            f"{row.variant} read {row.task} with {said} before each text."
             for row in rows
-            if row.instruction
+            if (said := ", ".join(f"{prompt!r} ({part})" for part, prompt in row.prompts.items() if prompt))
         ]
         found += [f"{why}." for of in self.not_applicable.values() for why in of.values()]
         found += [f"{one['problem']}." for one in self.problems]
         if any(row.low is not None for row in rows):
-            found.append("Intervals are 95 % bootstrap intervals over the examples of a task.")
+            found.append("Intervals are 95 % intervals over the examples of a task.")
         if len(self.rows) > 1:
             found.append(
                 "Best and tied: by paired tests on the examples of a task, with Holm's correction over all pairs."

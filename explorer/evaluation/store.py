@@ -15,7 +15,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = "1"
+FORMAT = "2"
 """Changed with the fields of `Row` and `Examples`, so that older files are not taken for newer ones."""
 
 
@@ -47,7 +48,7 @@ class Row:
     n: int | None
     """Examples (queries, pairs, texts), where they are known one by one."""
     low: float | None
-    """95 % bootstrap interval of the main score over examples like these; None where there is none."""
+    """95 % interval of the main score over examples like these; None where there is none."""
     high: float | None
     comparable: bool
     """Whether it may stand beside published scores: official data, whole."""
@@ -60,6 +61,8 @@ class Row:
     """Where it is kept below the output folder."""
     instruction: str = ""
     notes: tuple[str, ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """What stood before the texts, letter by letter: "query" and "document", or "text" where all are alike."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,7 +70,9 @@ class Row:
     @classmethod
     def from_json(cls, data: Any) -> Row:
         """KeyError or TypeError if it is something else."""
-        return cls(**{**{f.name: data[f.name] for f in fields(cls)}, "notes": tuple(data["notes"])})
+        found = {f.name: data[f.name] for f in fields(cls) if f.name != "prompts"}
+        # Tables of before prompts were recorded can still be shown.
+        return cls(**{**found, "notes": tuple(data["notes"]), "prompts": dict(data.get("prompts", {}))})
 
 
 class ResultStore:

@@ -21,7 +21,7 @@ from ..comparison import check_query
 from ..corpora import Corpus
 from ..encoder import PooledEncoder
 from ..errors import InputError
-from ..measures import Difference, QueryScores, paired_bootstrap
+from ..measures import Difference, QueryScores, paired_difference
 from ..pooling import CrossAttentionPooler
 from ..retrieval import Hit
 from ..store import Cancel, Progress
@@ -159,7 +159,7 @@ class AblationReport:
         """Without the layer minus intact, paired by query; None with fewer than two queries."""
         if self.intact.n < 2:
             return None
-        return paired_bootstrap(self.layers[layer - 1].removed.values(METRIC), self.intact.values(METRIC))
+        return paired_difference(self.layers[layer - 1].removed.values(METRIC), self.intact.values(METRIC))
 
     @property
     def predicts_removed(self) -> Correlation | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..comparison import Comparer
 from ..corpora import Corpus
+from ..corpora.library import query_id
 from ..designs import States
 from ..encoder import Kind, PooledEncoder
 from ..errors import InputError
@@ -277,7 +278,15 @@ class LayerLab:
     def _candidates(
         self, variant: str, corpus: Corpus, query: str, progress: StageProgress | None, cancel: Cancel | None
     ) -> list[int]:
-        found = self.comparer.rank(variant, corpus, [query], DEPTH, progress=_encoding(progress), cancel=cancel)[0]
+        found = self.comparer.rank(
+            variant,
+            corpus,
+            [query],
+            DEPTH,
+            progress=_encoding(progress),
+            cancel=cancel,
+            left_out=self.comparer.itself(corpus, {query_id(corpus, query): query}),
+        )[0]
         return [corpus.position[hit.id] for hit in found]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..comparison import has_relevant
+from ..comparison import has_relevant, without
 from ..corpora import Corpus
 from ..designs import States
 from ..errors import Cancelled, InputError
@@ -137,7 +137,7 @@ def pair_correlations(first: np.ndarray, second: np.ndarray, scores: Sequence[fl
 
 def judged_queries(corpus: Corpus) -> dict[str, str]:
     """The queries with a relevant document, id -> text. Raises `InputError` if there are none."""
-    judged = {q: text for q, text in corpus.queries.items() if has_relevant(corpus.qrels.get(q, {})) and text.strip()}
+    judged = {q: text for q, text in corpus.queries.items() if has_relevant(corpus.judged(q)) and text.strip()}
     if not judged:
         raise InputError(
             f"corpus '{corpus.name}' has no judged queries, without which quality cannot be told: judge some in Compare"
@@ -148,10 +148,14 @@ def judged_queries(corpus: Corpus) -> dict[str, str]:
 def retrieval_quality(
     documents: np.ndarray, queries: np.ndarray, corpus: Corpus, judged: Mapping[str, str], k: int
 ) -> QueryScores:
-    """Measures of unit vectors: documents [n, d], queries [q, d] in the order of `judged`."""
-    found = DenseIndex(documents).search(queries, k)
-    ranked = [hits(scores, rows, corpus.ids) for scores, rows in zip(*found, strict=True)]
-    return quality(dict(zip(judged, ranked, strict=True)), {q: corpus.qrels[q] for q in judged}, k)
+    """Measures of unit vectors: documents [n, d], queries [q, d] in the order of `judged`.
+
+    Queries that are documents do not find themselves.
+    """
+    found = DenseIndex(documents).search(queries, k + bool(corpus.itself))
+    ranked = (hits(scores, rows, corpus.ids) for scores, rows in zip(*found, strict=True))
+    run = {q: without(of, {q} & corpus.itself, k) for q, of in zip(judged, ranked, strict=True)}
+    return quality(run, {q: corpus.judged(q) for q in judged}, k)
 
 
 def probe_layers(

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..backbone import Backbone
 from ..designs import MEANING, Design, Tokens
@@ -120,7 +121,7 @@ class Reading:
     contributions: Contributions | None = None
     """Of what the trained pooler reads, layers or tokens; None without a trained pooler."""
     matrix: LayerMatrix | None = None
-    """E of a multi-layer pooler."""
+    """E of a multi-layer pooler, and what it contributes to this text's vector."""
 
     @property
     def over(self) -> str:
@@ -157,7 +158,7 @@ class Reading:
                 "along": c.along.tolist(),
                 "heads": c.heads.tolist(),
             },
-            "layer_matrix": None if e is None else {"norms": e.norms.tolist(), "cosines": e.cosines.tolist()},
+            "layer_matrix": None if e is None else e.to_json(),
             "steps": [step.to_json() for step in self.steps],
             "notes": list(self.notes),
             "caution": NOT_EXPLANATION,
@@ -185,12 +186,15 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
     vector, a = encoder.pooler(states, state_mask, return_weights=True)
     tokens = encoder.texts.tokens
     counted = counted_tokens(ids, mask, tokens, backbone.special_tokens, prompts)[0].cpu().numpy()
-    fixed = "" if design.trainable_pooler else token_sentence(design, counted, tokens)
-    own = Weights(a[0].float().cpu().numpy(), design.trainable_pooler, fixed)
+    learned = design.trainable_pooler and not design.one_token
+    before = len(spelling.ids) - 1 if design.one_token else 0
+    a = F.pad(a, (before, 0))  # where the end token alone is read, the tokens before it have weight 0
+    fixed = "" if learned else token_sentence(design, counted, tokens)
+    own = Weights((a[0, :1, :1] if design.one_token else a[0]).float().cpu().numpy(), learned, fixed)
     contributions = None
     if isinstance(encoder.pooler, CrossAttentionPooler):
         _, values = encoder.pooler.keys_values(states.to(encoder.pooler.latents.dtype))
-        contributions = contributions_of(encoder.pooler, a[0], values[0])
+        contributions = contributions_of(encoder.pooler, a[0], F.pad(values[0], (0, 0, before, 0)))
     multi = design.pooling == "multi-layer"
     norm = final_norm(backbone)
     return Reading(
@@ -199,8 +203,8 @@ def read(encoder: Encoder, text: str, kind: Kind = "document") -> Reading:
         through_summary(design, counted, tokens) if multi else own,
         vector[0].float().cpu().numpy(),
         tuple(trace(encoder.pooler, states[0], len(spelling.ids), design.states, norm, state_mask[0], tokens)),
-        tuple(note for note in (spelling.note, norm) if note),
-        contributions, layer_matrix(encoder.pooler),
+        tuple(note for note in (spelling.note, norm, *encoder.notes) if note),
+        contributions, layer_matrix(encoder.pooler, states[0]),
     )  # fmt: skip
 
 
@@ -224,7 +228,9 @@ def through_summary(design: Design, counted: np.ndarray, tokens: Tokens = "all")
 
 
 def token_sentence(design: Design, counted: np.ndarray, tokens: Tokens = "all") -> str:
-    """What the fixed weights over tokens of any design but the last-layer poolers' amount to."""
+    """What fixed weights over tokens amount to: those of all designs but last-layer poolers that read all tokens."""
+    if design.one_token:
+        return "This release reads one token, the end token: its weights are 1 by construction, for any text."
     of, count = len(counted), int(counted.sum())
     left_out = "" if count == of else f", 0 on the other {of - count}"
     if design.pooling == "eos":

@@ -40,6 +40,7 @@ class Step:
 
 SUMMARY: dict[States, tuple[str, str]] = {
     "tokens": ("state of every token in the last layer", "H = layer L"),
+    "last-token": ("state of the end token in the last layer", "H = layer L at the end token"),
     "layer-eos": ("state of the end token in every layer", "H_i = layer i at the end token"),
     "layer-means": ("mean over the tokens in every layer", "H_i = mean of layer i over the tokens"),
 }
@@ -49,6 +50,10 @@ COUNTED: dict[Tokens, str] = {
     "text": "neither the first token, special ones nor the prompt",
 }
 """What a mean leaves out, as a note on the step that takes it."""
+
+SUM_ONE = "a distribution a head and latent: sum 1"
+ALONE = "over one state: every weight is 1, whatever the queries and keys are"
+"""What the weights are."""
 
 
 def norms(rows: Tensor) -> tuple[float, ...]:
@@ -70,7 +75,7 @@ def trace(
 
     `mask` [n]: the states that the pooler reads, all if it is None; `over`: the tokens that means are taken over.
     """
-    per = "token" if read == "tokens" else "layer"
+    per = "token" if read in ("tokens", "last-token") else "layer"
     what, formula = SUMMARY[read]
     left_out = COUNTED[over] if read == "layer-means" else ""
     told = "; ".join(part for part in (left_out, note) if part)
@@ -95,11 +100,7 @@ def _fixed(pooler: Pooler, states: Tensor, per: str, mask: Tensor | None, note: 
 
 def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Step]:
     states = states.to(pooler.latents.dtype)
-    steps = []
-    summed, name = states, "H"
-    if pooler.layer_matrix is not None:
-        summed, name = states + pooler.layer_matrix, "H + E"
-        steps.append(Step("plus the layer matrix", "H + E", tuple(summed.shape), norms(summed), per))
+    steps, name = _normalized(pooler, states, per)
     keys, values = pooler.keys_values(states[None])  # [1, heads, n, head_dim]
     queries = pooler.queries()
     weights = pooler.attention(keys, None)
@@ -110,9 +111,8 @@ def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Ste
     mean = (x + added).mean(0)
     return [
         *steps,
-        Step("normalized states", f"LN_h({name})", tuple(summed.shape), norms(pooler.norm_states(summed)), per),
-        Step("keys", f"K = LN_h({name}) W_k", tuple(keys[0].shape), _over_heads(keys), per),
-        Step("values", f"V = LN_h({name}) W_v", tuple(values[0].shape), _over_heads(values), per),
+        Step("keys", f"K = {name} W_k", tuple(keys[0].shape), _over_heads(keys), per),
+        Step("values", f"V = {name} W_v", tuple(values[0].shape), _over_heads(values), per),
         Step(
             "queries of the latents",
             "Q = LN_z(Z) W_q / √head_dim",
@@ -121,13 +121,27 @@ def _learned(pooler: CrossAttentionPooler, states: Tensor, per: str) -> list[Ste
             "latent",
             "they hold no text: the same for every text",
         ),
-        Step("weights", "A = softmax(Q Kᵀ)", tuple(weights[0].shape), note="a distribution a head and latent: sum 1"),
+        Step("weights", "A = softmax(Q Kᵀ)", tuple(weights[0].shape), note=ALONE if len(states) == 1 else SUM_ONE),
         Step("mix", "concat_heads(A V) W_o", tuple(mixed.shape), norms(mixed), "latent"),
         Step("plus the latents", "X = mix + Z", tuple(x.shape), norms(x), "latent"),
         Step("MLP", "W_2(a ⊙ gelu(g)) + b_2, added to X", tuple(added.shape), norms(added), "latent"),
         Step("mean over the latents", "mean of X", tuple(mean.shape), norms(mean[None])),
         _vector(normalize(mean[None])),
     ]
+
+
+def _normalized(pooler: CrossAttentionPooler, states: Tensor, per: str) -> tuple[list[Step], str]:
+    """The steps from H to what keys and values are made from, and its formula: E comes before or after LN_h."""
+    shape = tuple(states.shape)
+    normed = norms(pooler.normed(states))
+    if pooler.layer_matrix is None:
+        return [Step("normalized states", "LN_h(H)", shape, normed, per)], "LN_h(H)"
+    plus = "plus the layer matrix"
+    if pooler.config.layer_matrix_added == "after-norm":
+        alone = Step("normalized states", "LN_h(H)", shape, norms(pooler.norm_states(states)), per)
+        return [alone, Step(plus, "LN_h(H) + E", shape, normed, per)], "(LN_h(H) + E)"
+    summed = Step(plus, "H + E", shape, norms(states + pooler.layer_matrix), per)
+    return [summed, Step("normalized states", "LN_h(H + E)", shape, normed, per)], "LN_h(H + E)"
 
 
 def _over_heads(rows: Tensor) -> tuple[float, ...]:

@@ -77,7 +77,7 @@ def attention(bench: Bench) -> Finding:
         _test(scores[both].values(METRIC), scores[causal].values(METRIC), both, causal)
         for causal, both in ((LM_START, LM_START_BOTH), (LM_CAUSAL, LM_BOTH))
     )
-    answer = (0 if test.difference > 0 else 1) if test.significant else 2
+    answer = 2 if test.winner is None else 0 if test.winner == test.a else 1
     rows = []
     for name in names:
         right = bench.triplets(name).accuracy
@@ -153,7 +153,7 @@ def ablation(bench: Bench) -> Finding:
     intact = report.intact.values(METRIC)
     tests = {e.layer: _test(e.removed.values(METRIC), intact, f"without layer {e.layer}", "all layers") for e in order}
     second = tests[order[1].layer]
-    answer = 2 if not second.significant else 0 if second.difference < 0 else 1
+    answer = 2 if second.winner is None else 0 if second.winner == second.b else 1
     rows = [
         (f"layer {e.layer}", f"{100 * e.weight:.1f} %", f"{tests[e.layer].difference:+.3f}", interval(tests[e.layer]))
         for e in order

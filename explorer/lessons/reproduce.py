@@ -60,9 +60,8 @@ def everywhere(bench: Bench, id: str) -> Finding:
         values = measure()
         for test in _tested(list(combinations(STUDY_DESIGNS, 2)), values, "examples"):
             if test.significant:
-                better, worse = (test.a, test.b) if test.difference > 0 else (test.b, test.a)
-                beats.add((better, worse, kind))
-                beaten.setdefault(worse, (test, kind))
+                beats.add((test.ahead, test.behind, kind))
+                beaten.setdefault(test.behind, (test, kind))
     unbeaten = [name for name in names if name not in beaten]
     champions = [n for n in names if all((n, o, k) in beats for o in names if o != n for k in kinds)]
     verdict: Verdict = "supported" if not unbeaten else "contradicted" if champions else "not told apart"
@@ -71,7 +70,7 @@ def everywhere(bench: Bench, id: str) -> Finding:
         "contradicted": f"{', '.join(champions)} beats every other variant at everything.",
         "not told apart": f"Nothing beats {', '.join(unbeaten)} at anything, but none of these beats all others.",
     }[verdict]
-    rows = [_row(test, kind, "the second is beaten" if test.difference > 0 else "the first is beaten")
+    rows = [_row(test, kind, "the second is beaten" if test.winner == test.a else "the first is beaten")
             for test, kind in beaten.values()]  # fmt: skip
     return Finding(said, HEADS, rows, verdict=verdict)
 
@@ -90,12 +89,12 @@ def _tested(
 def _better(test: Test) -> Verdict:
     if not test.significant:
         return "not told apart"
-    return "supported" if test.difference > 0 else "contradicted"
+    return "supported" if test.winner == test.a else "contradicted"
 
 
 def _no_better(test: Test) -> Verdict:
     if test.significant:
-        return "contradicted" if test.difference > 0 else "supported"
+        return "contradicted" if test.winner == test.a else "supported"
     return "supported" if test.high is not None and test.high < MARGIN else "not told apart"
 
 

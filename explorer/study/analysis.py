@@ -2,9 +2,10 @@
 
 Within a task the per-example results are averaged over the seeds of a design and compared example by example; a score
 that is one number over all examples (Spearman) is computed for every seed and averaged, on the same resamples for all.
-A task type is tested by the paper's test (Wilcoxon across its tasks) where it has six tasks; by a bootstrap over the
-examples of its tasks where it has fewer; over seeds alone where there are no single examples (clustering). Designs
-among each other and designs against baselines are two families, each corrected by Holm over all its pairs.
+A task type is tested by the paper's test (Wilcoxon across its tasks) where it has six tasks; over the examples of its
+tasks where it has fewer, by means if all its scores are means of examples and by a bootstrap if not; over seeds alone
+where there are no single examples (clustering). Designs among each other and designs against baselines are two
+families, each corrected by Holm over all its pairs.
 """
 
 from __future__ import annotations
@@ -17,25 +18,24 @@ import numpy as np
 
 from ..evaluation.examples import Examples
 from ..evaluation.results import EXAMPLES
+from ..mean_tests import careful
 from ..measures import TIE
+from ..resampled import RESAMPLES, Resampled, bootstrap_average_precision, bootstrap_spearman, bootstrap_test
 from ..significance import (
+    MEANS,
     MIN_EXAMPLES,
     MIN_TASKS,
-    RESAMPLES,
-    Resampled,
     Test,
     across_tasks,
     all_paired_means,
     all_pairs,
-    bootstrap_average_precision,
-    bootstrap_p,
-    bootstrap_spearman,
     holm_corrected,
     paired_resampled,
 )
 from ..store import content_hash
+from .estimates import estimate, gap, mean_interval
 from .evidence import Evidence, Found
-from .results import ALL, Entry, Estimate, Pair, SeedGap
+from .results import ALL, Entry, Pair, SeedGap
 
 MIN_SEEDS = 3
 """Seeds of each design for a test over seeds alone."""
@@ -104,6 +104,10 @@ class Sampled:
     def samples(self) -> dict[str, np.ndarray]:
         """Entry -> [R]."""
         return dict(zip(self.names, self.resampled.samples, strict=True))
+
+    def examples(self, name: str) -> np.ndarray | None:
+        """The values of an entry [n]; None where the score is not their mean, or there is no such entry."""
+        return None if self.values is None or name not in self.names else self.values[self.names.index(name)]
 
     def tests(self) -> list[Test]:
         """Every two entries, not corrected yet."""
@@ -184,49 +188,12 @@ def _by_id(one: Examples, ids: Sequence[str]) -> np.ndarray:
 # ---- estimates -----------------------------------------------------------------------------------------------------
 
 
-def estimate(scores: Sequence[float], samples: np.ndarray | None) -> Estimate:
-    """Mean over seeds, its t interval over seeds, and the percentile interval over examples of `samples` [R]."""
-    from scipy import stats
-
-    x = np.asarray(scores, float)
-    found = Estimate(float(x.mean()), tuple(map(float, x)))
-    if len(x) > 1:
-        sd = float(x.std(ddof=1))
-        half = float(stats.t.ppf(0.975, len(x) - 1)) * sd / len(x) ** 0.5
-        found = replace(found, sd=sd, seed_low=found.mean - half, seed_high=found.mean + half)
-    if samples is not None and np.isfinite(samples).any():
-        low, high = np.nanquantile(samples, [0.025, 0.975])
-        found = replace(found, low=float(low), high=float(high))
-    return found
-
-
 def seed_gap(a: Measured, b: Measured, tasks: Sequence[str]) -> SeedGap | None:
     """What chance in training leaves of the difference of two means over tasks; None where it is unknown."""
     x, y = a.averaged(tasks), b.averaged(tasks)
     if x is None or y is None:
         return None
     return gap(None if a.baseline else x, None if b.baseline else y, float(np.mean(x) - np.mean(y)))
-
-
-def gap(x: Sequence[float] | None, y: Sequence[float] | None, difference: float) -> SeedGap | None:
-    """Welch's t interval of the difference of two means over seeds; None stands for a baseline, which has no seeds.
-
-    Not defined, and None, unless every design has two seeds.
-    """
-    from scipy import stats
-
-    sides = [np.asarray(side, float) for side in (x, y) if side is not None]
-    if not sides or any(len(side) < 2 for side in sides):
-        return None
-    counts = [0 if side is None else len(side) for side in (x, y)]
-    parts = [side.var(ddof=1) / len(side) for side in sides]
-    error = float(np.sqrt(sum(parts)))
-    if error < 1e-12:
-        return SeedGap(difference, difference, 1.0 if abs(difference) < 1e-12 else None, *counts)
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True))
-    half = float(stats.t.ppf(0.975, freedom)) * error
-    p = float(2 * stats.t.sf(abs(difference) / error, freedom))
-    return SeedGap(difference - half, difference + half, p, *counts)
 
 
 # ---- tests of all pairs --------------------------------------------------------------------------------------------
@@ -261,14 +228,31 @@ class Analysis:
         """The table, with the best designs and those not told apart from them marked by `pairs`."""
         made = []
         for line in self.lines:
-            cells = {task: estimate(line.scores[task], self._samples(line, [task])) for task in line.scores}
+            cells = {task: estimate(line.scores[task], self._interval(line, [task])) for task in line.scores}
             averages = {}
             for name, tasks in {**self.types, ALL: self.tasks}.items():
                 scores = line.averaged(tasks)
                 if scores is not None:
-                    averages[name] = estimate(scores, self._samples(line, tasks))
+                    averages[name] = estimate(scores, self._interval(line, tasks))
             made.append(Entry(line.name, line.baseline, tuple(line.seeds), cells, averages))
         return _marked(made, pairs)
+
+    def _interval(self, line: Measured, tasks: Sequence[str]) -> tuple[float, float] | None:
+        """Over examples, of the mean of scores over tasks; percentiles of resamples where a score is not a mean."""
+        values = self._values(line, tasks)
+        if values is not None:
+            return mean_interval(values)
+        samples = self._samples(line, tasks)
+        if samples is None or not np.isfinite(samples).any():
+            return None
+        low, high = np.nanquantile(samples, [0.025, 0.975])
+        return float(low), float(high)
+
+    def _values(self, line: Measured, tasks: Sequence[str]) -> list[np.ndarray] | None:
+        """The examples' values of each task, if the scores of all of them are means of such; else None."""
+        found = [self.sampled[task].examples(line.name) for task in tasks if task in self.sampled]
+        usable = [values for values in found if values is not None]
+        return usable if tasks and len(usable) == len(tasks) else None
 
     def _samples(self, line: Measured, tasks: Sequence[str]) -> np.ndarray | None:
         """The mean of scores over tasks on resamples [R]; None where any of the tasks has none."""
@@ -313,25 +297,30 @@ class Analysis:
         return across_tasks({line.name: {t: line.mean(t) for t in tasks if t in line.scores} for line in self.lines})
 
     def _stratified(self, lines: Sequence[Measured], tasks: Sequence[str]) -> list[Test]:
-        """The mean over tasks on resamples of the examples of every task."""
+        """The mean over tasks, tested over the examples of every task: as a mean of means, or on their resamples."""
         question = f"On other examples of {_these(tasks)}, would the same variants have the higher mean score?"
         n = sum(self.sampled[task].resampled.n for task in tasks)
         enough = all(self.sampled[task].resampled.n >= MIN_EXAMPLES for task in tasks)
+        values = [of for line in lines if (of := self._values(line, tasks)) is not None]
+        means = _means_apart(values) if enough and len(values) == len(lines) else {}
+        method = f"{MEANS}, by task" if len(values) == len(lines) else "paired bootstrap over examples, by task"
 
         def test(i: int, j: int) -> Test:
             a, b = lines[i], lines[j]
             x, y = (float(np.mean([line.mean(t) for t in tasks])) for line in (a, b))
-            made = _won(Test("", "", question, "paired bootstrap over examples, by task", n, x, y, x - y), a, b, tasks)
+            made = _won(Test("", "", question, method, n, x, y, x - y), a, b, tasks)
             if not enough:
                 return replace(made, refused=f"a task has fewer than {MIN_EXAMPLES} examples")
+            if means:
+                p, low, high = means[i, j]
+                return replace(made, p=p, low=low, high=high, effect=x - y, effect_name="difference")
             samples = [self._samples(line, tasks) for line in (a, b)]
-            d = np.asarray(samples[0]) - np.asarray(samples[1])
-            d = d[np.isfinite(d)]
-            if not len(d):
+            apart = np.asarray(samples[0]) - np.asarray(samples[1])
+            apart = apart[np.isfinite(apart)]
+            if not len(apart):
                 return replace(made, refused="the score is not defined on resamples: all values are the same")
-            low, high = np.quantile(d, [0.025, 0.975])
-            p = float(bootstrap_p(d[None])[0])
-            return replace(made, p=p, low=float(low), high=float(high), effect=x - y, effect_name="difference")
+            p, low, high = bootstrap_test(apart)
+            return replace(made, p=p, low=low, high=high, effect=x - y, effect_name="difference")
 
         return _every(lines, test)
 
@@ -359,6 +348,16 @@ class Analysis:
 def _every(lines: Sequence[Measured], test: Callable[[int, int], Test]) -> list[Test]:
     pairs = combinations(range(len(lines)), 2)
     return [replace(test(i, j), a=lines[i].name, b=lines[j].name) for i, j in pairs]
+
+
+def _means_apart(values: Sequence[Sequence[np.ndarray]]) -> dict[tuple[int, int], tuple[float, float, float]]:
+    """(p, low, high) of the difference of every two lines' means over tasks, from examples' values [line][task][n]."""
+    pairs = list(combinations(range(len(values)), 2))
+    if not pairs:
+        return {}
+    tasks = range(len(values[0]))
+    found = careful([np.array([values[i][task] - values[j][task] for i, j in pairs]) for task in tasks])
+    return dict(zip(pairs, zip(found.p.tolist(), found.low.tolist(), found.high.tolist(), strict=True), strict=True))
 
 
 def _won(test: Test, a: Measured, b: Measured, tasks: Sequence[str]) -> Test:

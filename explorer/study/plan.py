@@ -22,7 +22,7 @@ from ..designs import DEFAULT_BACKBONE, MINILM, STUDY_DESIGNS, design
 from ..errors import InputError
 from ..store import content_hash, whole_file
 from ..training import MAY_CHANGE
-from ..training_config import TrainingConfig, from_given, portable
+from ..training_config import BEFORE, TrainingConfig, from_given, from_saved, portable
 from ..variants import BM25, PUBLISHED, short_name
 
 PLAN = "plan.json"
@@ -141,7 +141,8 @@ class StudyPlan:
         return [cells[key] for key in only] if only else list(cells.values())
 
     def to_json(self) -> dict[str, Any]:
-        return json.loads(json.dumps(asdict(self)))
+        told = {**asdict(self), "training": {"layer_matrix": self.shared.layer_matrix, **self.training}}
+        return json.loads(json.dumps(told))
 
     def save(self, output: Path) -> None:
         """Write plan.json. Raises `InputError` where that is not possible."""
@@ -156,6 +157,7 @@ class StudyPlan:
         """What `save` wrote; None if there is none. Raises `InputError` if it is damaged."""
         try:
             told = json.loads((output / PLAN).read_text(encoding="utf-8"))
+            told["training"] = {**BEFORE, **told["training"]}
             return cls(**{f.name: told[f.name] for f in fields(cls)})
         except FileNotFoundError:
             return None
@@ -213,7 +215,7 @@ def plan_for(output: Path, asked: Asked) -> StudyPlan:
 def comparable(config: TrainingConfig | Mapping[str, Any]) -> dict[str, Any]:
     """What decides how a variant is trained, without folders of a machine: equal for all runs of a study."""
     if not isinstance(config, TrainingConfig):
-        config = TrainingConfig(**{**config, "data": tuple(config["data"]), "columns": tuple(config["columns"])})
+        config = from_saved({**config, "data": tuple(config["data"]), "columns": tuple(config["columns"])})
     return {name: value for name, value in portable(config).to_json().items() if name not in NOT_COMPARED}
 
 

@@ -92,7 +92,7 @@ class Estimate:
     """95 % t interval of the mean over seeds."""
     seed_high: float | None = None
     low: float | None = None
-    """95 % bootstrap interval over examples; None where there are no single examples."""
+    """95 % interval over examples; None where there are no single examples."""
     high: float | None = None
     best: bool = False
     tied: bool = False
@@ -138,32 +138,42 @@ class Pair:
     def told_apart(self) -> bool:
         """Whether neither the choice of examples or tasks nor that of seeds explains the difference.
 
-        The test's p, corrected over all pairs, is below 5 %, and the interval over seeds lies on one side of 0.
+        The test's p, corrected over all pairs, is below 5 %, and the interval over seeds lies on the side of 0 of the
+        one whom the test puts ahead: where ranks and means disagree nothing is told apart.
         """
-        return self.test.significant and self.seeds is not None and not self.seeds.low <= 0 <= self.seeds.high
+        return self.test.significant and self.seed_ends is not None and self.seed_ends[0] > 0
 
     @property
     def winner(self) -> str | None:
-        if not self.told_apart:
+        """The better one by the test and over seeds; None if they are not told apart."""
+        return self.test.winner if self.told_apart else None
+
+    @property
+    def seed_ends(self) -> tuple[float, float] | None:
+        """The interval over seeds as the one sees it whom the test puts ahead."""
+        if self.seeds is None:
             return None
-        return self.test.a if self.test.difference > 0 else self.test.b
+        low, high = self.seeds.low, self.seeds.high
+        return (low, high) if self.test.ahead == self.test.a else (-high, -low)
 
     @property
     def sentence(self) -> str:
         """What is known, with the numbers that decide it."""
         test, where = self.test, self.scope.partition(":")[2] or "all tasks"
-        ahead, behind = (test.a, test.b) if test.difference >= 0 else (test.b, test.a)
-        parts = [f"{ahead} is ahead of {behind} on {where} by {abs(test.difference):.4f}"]
+        if test.disagrees:
+            parts = [f"{test.ahead} is ahead of {test.behind} on {where} by ranks, but its mean is lower by "
+                     f"{abs(test.difference):.4f}"]  # fmt: skip
+        else:
+            parts = [f"{test.ahead} is ahead of {test.behind} on {where} by {test.advantage:.4f}"]
         if test.refused:
             parts.append(f"no test: {test.refused}")
         else:
             p = test.p_holm if test.p_holm is not None else test.p
             parts.append(f"{test.method}, p = {p:.2g} after Holm's correction")
-        if self.seeds is None:
+        if self.seed_ends is None:
             parts.append("trained once each, so that chance in training is unknown")
         else:
-            ends = (self.seeds.low, self.seeds.high) if test.difference >= 0 else (-self.seeds.high, -self.seeds.low)
-            parts.append(f"95 % over seeds {ends[0]:+.4f} to {ends[1]:+.4f}")
+            parts.append(f"95 % over seeds {self.seed_ends[0]:+.4f} to {self.seed_ends[1]:+.4f}")
         return f"{'; '.join(parts)}: {'told apart' if self.told_apart else 'not told apart'}."
 
 
@@ -261,8 +271,8 @@ class Study:
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         told = {name: _plain(value) for name, value in found.items() if name != "pairs"}
         told["pairs"] = [
-            {"scope": p.scope, "told_apart": p.told_apart, "sentence": p.sentence, "test": asdict(p.test),
-             "seeds": asdict(p.seeds) if p.seeds else None}
+            {"scope": p.scope, "told_apart": p.told_apart, "winner": p.winner, "sentence": p.sentence,
+             "test": asdict(p.test), "seeds": asdict(p.seeds) if p.seeds else None}
             for p in self.pairs
         ]  # fmt: skip
         return {"format": FORMAT, "finished": self.finished, **told}

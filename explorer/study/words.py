@@ -13,7 +13,7 @@ from .results import ALL, VERDICTS, Entry, Estimate, Latency, Pair, Study
 
 READING = (
     "Scores are means over seeds. ± is half the 95 % t interval over seeds: other trainings of the same design, tested "
-    "on the same examples. [ ] is the 95 % bootstrap interval over examples: other examples of the same kind, with the "
+    "on the same examples. [ ] is the 95 % interval over examples: other examples of the same kind, with the "
     "same trained weights. Bold is the best design, † are designs not told apart from it; baselines take no part in it."
 )
 MATRIX = (

@@ -44,6 +44,7 @@ class Asked:
     only_disagreements: bool = False
     blind: bool = False
     kind: Any = "exact"
+    same_text: bool = False
 
 
 @dataclass
@@ -72,12 +73,12 @@ def build_compare(services: Services, sidebar: Sidebar) -> Compare:
         stop = gr.Button("Stop", scale=0, min_width=70, elem_id="stop")
     with gr.Row(elem_id="examples"):
         examples = [gr.Button(text, size="sm", min_width=0) for text in texts.EXAMPLES["python-stdlib"]]
-    k, reference, kind, only, blind = _options(services)
+    k, reference, kind, only, blind, same = _options(services)
     status = panel(elem_id="status")
     results = panel(elem_id="results", js_on_load=JS, min_height=420)
     matrix, figure, buttons, code = _below()
 
-    asked = [query, sidebar.variants, sidebar.corpus, k, reference, only, blind, kind]
+    asked = [query, sidebar.variants, sidebar.corpus, k, reference, only, blind, kind, same]
     outputs = [status, results, matrix, figure, code, sidebar.machine]
 
     def run(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -85,20 +86,20 @@ def build_compare(services: Services, sidebar: Sidebar) -> Compare:
 
     search: dict[str, Any] = {"fn": run, "inputs": asked, "outputs": outputs, "concurrency_limit": 8, **HIDDEN}
     keep: dict[str, Any] = {"fn": None, "inputs": [query, sidebar.variants, sidebar.corpus, k], "js": KEEP_ADDRESS}
-    many = build_many(services, [sidebar.variants, sidebar.corpus, k, reference, kind])
+    many = build_many(services, [sidebar.variants, sidebar.corpus, k, reference, kind], same)
 
-    triggers = [go.click, query.submit, k.release, reference.input, only.input, blind.input, kind.input]
+    triggers = [go.click, query.submit, k.release, reference.input, only.input, blind.input, kind.input, same.input]
     gr.on(triggers, **search, trigger_mode="always_last").then(**keep)
     for button in examples:
         button.click(lambda text: text, button, query, **HIDDEN).then(**search).then(**keep)
     many.table.click(_clicked_query, None, query, **HIDDEN).then(**search).then(**keep).then(fn=None, js=SHOW_QUERY)
     _wire_changes(services, sidebar, [*examples, query], reference, search, keep, many)
     _wire_clicks(services, sidebar, query, results, stop, search)
-    _wire_downloads(services, buttons, [query, sidebar.variants, sidebar.corpus, k, reference, only, blind, kind])
+    _wire_downloads(services, buttons, asked)
     return Compare(query, k, examples, search, many, results)
 
 
-def _options(services: Services) -> tuple[gr.Slider, gr.Dropdown, gr.Dropdown, gr.Checkbox, gr.Checkbox]:
+def _options(services: Services) -> tuple[gr.Slider, gr.Dropdown, gr.Dropdown, gr.Checkbox, gr.Checkbox, gr.Checkbox]:
     active = services.default_variants()
     with gr.Accordion("Options", open=False, elem_id="options"):
         with gr.Row():
@@ -114,7 +115,8 @@ def _options(services: Services) -> tuple[gr.Slider, gr.Dropdown, gr.Dropdown, g
         with gr.Row():
             only = gr.Checkbox(label="Show only disagreements", elem_id="only")
             blind = gr.Checkbox(label="Blind: hide the names until I untick this", elem_id="blind")
-    return k, reference, kind, only, blind
+            same = gr.Checkbox(label=texts.SAME_TEXT, info=texts.SAME_TEXT_INFO, elem_id="same-text")
+    return k, reference, kind, only, blind, same
 
 
 def _below() -> tuple[gr.HTML, gr.Plot, download_buttons.Downloads, gr.Code]:
@@ -213,7 +215,10 @@ def _searched(services: Services, asked: Asked, cancel: Cancel) -> Iterator[tupl
         order = services.comparer.names(asked.variants or [], int(asked.k))
         if len(order) > MAX_ACTIVE:
             raise InputError(f"{len(order)} variants do not fit side by side; untick some, {MAX_ACTIVE} are the most")
-        for view, pending in services.follow(corpus, asked.query or "", order, int(asked.k), asked.kind, cancel):
+        following = services.follow(
+            corpus, asked.query or "", order, int(asked.k), asked.kind, cancel, bool(asked.same_text)
+        )
+        for view, pending in following:
             options = replace(view_options(view, order, asked), explained=readable(services))
             columns = html.columns(view, pending, options)
             yield ("", columns, *[skip] * 4)
@@ -284,14 +289,16 @@ def _wire_downloads(services: Services, buttons: download_buttons.Downloads, inp
     def view(*values: Any) -> Comparison:
         asked = Asked(*values)
         corpus = services.library.open(asked.corpus)
-        return services.comparer.compare(corpus, asked.query, asked.variants or [], int(asked.k), asked.kind)
+        return services.comparer.compare(
+            corpus, asked.query, asked.variants or [], int(asked.k), asked.kind, same_text=bool(asked.same_text)
+        )
 
     def as_csv(*values: Any) -> str:
         return download_buttons.file("ranking.csv", ranking_csv(view(*values)))
 
     def as_trec(*values: Any) -> str:
         found = view(*values)
-        grades = found.corpus.qrels.get(query_id(found.corpus, found.query), {})
+        grades = found.corpus.judged(query_id(found.corpus, found.query))
         return download_buttons.file("trec.zip", trec_zip(found, {"typed": grades}))
 
     def as_figure(*values: Any) -> str:

@@ -10,6 +10,7 @@ from ..comparison import Comparison, ManyQueries
 from ..corpora import Corpus
 from ..measures import METRICS, Agreement, QueryScores, interval
 from ..retrieval import Hit
+from ..significance import MIN_EXAMPLES
 from ..study.report import SCROLLS
 from ..styles import label, style
 from . import texts
@@ -102,15 +103,23 @@ def columns(view: Comparison, pending: Mapping[str, Pending], options: ViewOptio
             {} if name == options.reference else shifts.get(name, {}),
             hidden,
             options,
+            view.notes.get(name, ()),
+            view.why_nothing.get(name, ""),
         )
         if name in view.results
         else _pending(name, pending[name], options)
         for name in names
     )
-    said = ""
+    said = _left_out(view)
     if options.only_disagreements and not pending and len(view.results) > 1:
-        said = note(f"{len(hidden)} documents at the same rank in every column are hidden.")
+        said += note(f"{len(hidden)} documents at the same rank in every column are hidden.")
     return f'{said}<div class="columns" style="--n:{len(names)}">{body}</div>'
+
+
+def _left_out(view: Comparison) -> str:
+    """Which documents are no hits, because they are the query itself."""
+    shown = ", ".join(sorted(view.left_out)[:3]) + (", …" if len(view.left_out) > 3 else "")
+    return note(f"Left out, because it is the query itself: {shown}.") if view.left_out else ""
 
 
 def _head(name: str, options: ViewOptions) -> str:
@@ -129,6 +138,8 @@ def _column(
     shifts: Mapping[str, int | None],
     hidden: set[str],
     options: ViewOptions,
+    notes: Sequence[str],
+    why_empty: str,
 ) -> str:
     top = max((hit.score for hit in ranking), default=1.0) or 1.0
     colour = "#7F7F7F" if options.blind else style(name).colour
@@ -139,10 +150,12 @@ def _column(
         if hit.id not in hidden
     )
     if not ranking:
-        items = '<li class="empty">No document shares a word with the query.</li>'
+        said = f"No document shares a word with the query: {why_empty}" if "word" in why_empty else why_empty
+        items = f'<li class="empty">{esc(said[:1].upper() + said[1:])}.</li>'
     elif not items:
         items = '<li class="empty">Same ranking as everywhere.</li>'
-    return f'<section class="column" style="--c:{colour}" aria-label="{esc(options.blind.get(name) or name)}">{_head(name, options)}<ol>{items}</ol></section>'
+    said = "".join(f'<p class="help">{esc(text)}</p>' for text in notes) if not options.blind else ""
+    return f'<section class="column" style="--c:{colour}" aria-label="{esc(options.blind.get(name) or name)}">{_head(name, options)}{said}<ol>{items}</ol></section>'
 
 
 def _hit(hit: Hit, corpus: Corpus, share: float, shifts: Mapping[str, int | None], grade: int | None, why: str) -> str:
@@ -237,13 +250,23 @@ def quality_table(many: ManyQueries, reference: str) -> str:
     for name, scores in sorted(many.quality.items(), key=lambda item: -item[1].mean("nDCG")):
         cells = "".join(f"<td>{_with_interval(scores, m)}</td>" for m in METRICS)
         rows += f'<tr><th scope="row">{chip(name)}</th>{cells}{_against(differences.get(name), name == reference)}</tr>'
+    few = f" Intervals of fewer than {MIN_EXAMPLES} queries say less than they seem to." if n < MIN_EXAMPLES else ""
     help_ = " ".join(f"<b>{m}.</b> {esc(texts.METRIC_HELP[m])}" for m in METRICS)
     return (
         f'<div class="scroll" {SCROLLS}><table class="quality"><thead><tr><th scope="col">variant</th>{head}'
         f'<th scope="col">nDCG minus {esc(label(reference))}</th><th scope="col">wins / ties / losses</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
-        f'<p class="help">{_made_with(many)} {n} judged {"query" if n == 1 else "queries"}; ± is half the 95 % bootstrap interval over queries. {help_}</p>'
+        f'<p class="help">{_made_with(many)} {n} judged {"query" if n == 1 else "queries"}; ± is half the width of the 95 % interval over queries.{few} {_found_nothing(many)}{help_}</p>'
     )
+
+
+def _found_nothing(many: ManyQueries) -> str:
+    """For how many queries a variant found nothing, of which an empty cell or a 0 does not speak."""
+    said = [
+        f"{label(name)} found nothing for {len(queries)} of them, for no word of these occurs in the documents: they count as 0."
+        for name, queries in many.found_nothing.items()
+    ]
+    return "".join(f"{esc(sentence)} " for sentence in said)
 
 
 def _made_with(many: ManyQueries) -> str:
@@ -295,9 +318,9 @@ def queries_table(many: ManyQueries, limit: int = 300) -> str:
 
 
 def _query_cell(many: ManyQueries, name: str, query: str) -> str:
-    scores = many.quality.get(name)
+    scores, ranking = many.quality.get(name), many.results[name][query]
+    nothing = ' <small title="no word of the query occurs in these documents">no word</small>' if not ranking else ""
     if scores is not None:
         value = scores.per_query["nDCG"].get(query)
-        return number(value, 2) if value is not None else "–"
-    ranking = many.results[name][query]
-    return esc(ranking[0].id[:60]) if ranking else "–"
+        return (number(value, 2) if value is not None else "–") + nothing
+    return esc(ranking[0].id[:60]) if ranking else nothing

@@ -208,26 +208,21 @@ def _test(test: Test) -> str:
             f'<tr><th scope="row">{chip(test.a)} and {chip(test.b)}</th>'
             f'<td colspan="5" class="reason">{esc(_sentence(test.refused))}</td></tr>'
         )
-    turn = -1.0 if test.difference < 0 else 1.0
-    better, worse = (test.b, test.a) if turn < 0 else (test.a, test.b)
     verdict = "is better than" if test.significant else "is ahead of"
     chance = "" if test.significant else ", which may be chance"
-    if not test.difference:
+    if not test.leaning:
         verdict, chance = "and", " score the same"
-    counts = (test.losses, test.ties, test.wins) if turn < 0 else (test.wins, test.ties, test.losses)
+    if test.disagrees:
+        chance += " <small>by ranks; its mean is lower</small>"
+    turn = 1.0 if test.ahead == test.a else -1.0
+    counts = (test.wins, test.ties, test.losses) if turn > 0 else (test.losses, test.ties, test.wins)
     effect = "–" if test.effect is None else f"{turn * test.effect:+.2f} <small>{esc(test.effect_name)}</small>"
+    ends = f"<small>[{test.ends[0]:+.3f}, {test.ends[1]:+.3f}]</small>" if test.ends else ""
     return (
-        f'<tr><th scope="row">{chip(better)} {verdict} {chip(worse)}{chance}</th>'
-        f"<td>{number(abs(test.difference))} {_ends(test, turn)}</td><td>{_p(test.p)}</td><td>{_p(test.p_holm)}</td>"
+        f'<tr><th scope="row">{chip(test.ahead)} {verdict} {chip(test.behind)}{chance}</th>'
+        f"<td>{number(test.advantage)} {ends}</td><td>{_p(test.p)}</td><td>{_p(test.p_holm)}</td>"
         f"<td>{effect}</td><td>{' / '.join(map(str, counts))} <small>of {test.n:,}</small></td></tr>"
     )
-
-
-def _ends(test: Test, turn: float) -> str:
-    if test.low is None or test.high is None:
-        return ""
-    low, high = sorted((turn * test.low, turn * test.high))
-    return f"<small>[{low:+.3f}, {high:+.3f}]</small>"
 
 
 def _p(value: float | None) -> str:

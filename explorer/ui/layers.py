@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from ..corpora.library import query_id
 from ..errors import InputError
 from ..figures import layers as figures
 from ..figures.base import plain
@@ -179,7 +180,8 @@ def first_hit(services: Services, variant: str, corpus_name: str, query: str) ->
     """The query and the text of its best document with that variant, as texts A and B."""
     try:
         corpus = services.library.open(corpus_name)
-        hit = services.comparer.rank(variant, corpus, [query], 1)[0]
+        itself = services.comparer.itself(corpus, {query_id(corpus, query): query})
+        hit = services.comparer.rank(variant, corpus, [query], 1, left_out=itself)[0]
         return [query, corpus.passages[corpus.position[hit[0].id]] if hit else ""]
     except InputError:
         return [query, gr.skip()]
@@ -315,7 +317,7 @@ def _shown(services: Services, asked: AskedReading, found: list[Reading], versus
         *_pair(drawn.heads),
         *_pair(drawn.latents),
         *_pair(drawn.added),
-        f"<p class='help'>{texts.CONTRIBUTION}</p>" if drawn.added else "",
+        f"<p class='help'>{texts.CONTRIBUTION}</p>{_of_matrix(found)}" if drawn.added else "",
         _plot(drawn.differing),
         html_layers.steps_table(first.steps),
         _plot(drawn.matrix),
@@ -327,6 +329,12 @@ def _shown(services: Services, asked: AskedReading, found: list[Reading], versus
         gr.Dropdown(choices=[ALL_HEADS, *(f"head {h + 1}" for h in range(len(own.values) if own.learned else 0))]),
         gr.Dropdown(choices=[ALL_GROUPS, *(f"group {g + 1}" for g in range(groups))]),
     ]
+
+
+def _of_matrix(found: list[Reading]) -> str:
+    """What the layer matrix contributes to each text's vector, where there is one."""
+    said = [(n, r.matrix.sentence) for n, r in zip("AB", found, strict=False) if r.matrix]
+    return "".join(f"<p class='help'>Text {n}: {sentence}</p>" for n, sentence in said)
 
 
 def _heads(asked: AskedReading, found: list[Reading]) -> list[Any]:

@@ -34,6 +34,7 @@ class AskedMany:
     kind: Any
     pasted: str | None = None
     upload: str | None = None
+    same_text: bool = False
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Many:
     table: gr.HTML
 
 
-def build_many(services: Services, shared: list[Any]) -> Many:
+def build_many(services: Services, shared: list[Any], same_text: gr.Checkbox) -> Many:
     """Draw the section. `shared` are the components variants, corpus, k, reference, index kind."""
     panel(f"<h2>{texts.MANY}</h2><p class='help'>{texts.MANY_HELP}</p>")
     with gr.Row():
@@ -59,7 +60,7 @@ def build_many(services: Services, shared: list[Any]) -> Many:
     quality = panel(elem_id="quality")
     table = panel(elem_id="queries-table", js_on_load=JS)
     buttons = download_buttons.draw("many", ("Measures (CSV)", "TREC runs + qrels"))
-    inputs, outputs = [*shared, pasted, upload], [status, quality, table]
+    inputs, outputs = [*shared, pasted, upload, same_text], [status, quality, table]
 
     def run(request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         yield from show_many(services, AskedMany(*values), session(request))
@@ -116,7 +117,10 @@ def show_many(services: Services, asked: AskedMany, session: str) -> Iterator[tu
         if not queries:
             yield note(texts.NO_QUERIES), "", ""
             return
-        for message, many in services.follow_many(corpus, queries, asked.variants, int(asked.k), asked.kind, cancel):
+        following = services.follow_many(
+            corpus, queries, asked.variants, int(asked.k), asked.kind, cancel, bool(asked.same_text)
+        )
+        for message, many in following:
             if many is None:
                 yield note(message, "busy"), gr.skip(), gr.skip()
             else:
@@ -136,14 +140,16 @@ def _wire_downloads(services: Services, buttons: download_buttons.Downloads, inp
         asked = AskedMany(*values)
         corpus = services.library.open(asked.corpus)
         queries = queries_of(services.policy, corpus, asked.pasted, asked.upload)
-        return services.comparer.compare_many(corpus, queries, asked.variants, int(asked.k), asked.kind)
+        return services.comparer.compare_many(
+            corpus, queries, asked.variants, int(asked.k), asked.kind, same_text=bool(asked.same_text)
+        )
 
     def as_csv(*values: Any) -> str:
         return download_buttons.file("measures.csv", measures_csv(many(*values)))
 
     def as_trec(*values: Any) -> str:
         found = many(*values)
-        judged = {query: grades for query, grades in found.corpus.qrels.items() if query in found.queries}
+        judged = {query: found.corpus.judged(query) for query in found.corpus.qrels if query in found.queries}
         return download_buttons.file("trec.zip", trec_zip(found, judged))
 
     download_buttons.wire(buttons, (as_csv, as_trec), inputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import cache
@@ -16,7 +16,7 @@ import numpy as np
 from .. import zero
 from ..comparison import Comparer, Comparison, ManyQueries, VariantProgress
 from ..corpora import Corpus
-from ..corpora.library import Library
+from ..corpora.library import Library, query_id
 from ..embeddings import Embeddings
 from ..errors import Cancelled, InputError
 from ..jobs import Runs
@@ -105,10 +105,17 @@ class Services:
     # -- ranking with progress
 
     def rank(
-        self, variant: str, corpus: Corpus, queries: Sequence[str], k: int, kind: IndexKind, cancel: Cancel | None
+        self,
+        variant: str,
+        corpus: Corpus,
+        queries: Sequence[str],
+        k: int,
+        kind: IndexKind,
+        cancel: Cancel | None,
+        left_out: Sequence[Collection[str]] = (),
     ) -> list[list[Hit]]:
         """As `Comparer.rank`; how far the encoding is can be read by `state` from any thread."""
-        return self.comparer.rank(variant, corpus, queries, k, kind, self._reporter(corpus), cancel)
+        return self.comparer.rank(variant, corpus, queries, k, kind, self._reporter(corpus), cancel, left_out)
 
     def _reporter(self, corpus: Corpus) -> VariantProgress:
         """Notes how far each variant's encoding of a corpus is, from whichever thread computes it.
@@ -143,7 +150,14 @@ class Services:
         return Pending(f"encoding {len(corpus):,} documents, about {left} s left", share)
 
     def follow(
-        self, corpus: Corpus, query: str, variants: Sequence[str], k: int, kind: IndexKind, cancel: Cancel
+        self,
+        corpus: Corpus,
+        query: str,
+        variants: Sequence[str],
+        k: int,
+        kind: IndexKind,
+        cancel: Cancel,
+        same_text: bool = False,
     ) -> Iterator[tuple[Comparison, dict[str, Pending]]]:
         """Yield the columns that are ready and the state of the others until all are there.
 
@@ -151,8 +165,9 @@ class Services:
         """
         self.comparer.check_query(query)
         names = self.comparer.names(variants, k)
+        left_out = self.comparer.itself(corpus, {query_id(corpus, query): query}, same_text)
         futures: dict[str, Future[list[list[Hit]]]] = {
-            name: self.submit(self.rank, name, corpus, [query], k, kind, cancel) for name in names
+            name: self.submit(self.rank, name, corpus, [query], k, kind, cancel, left_out) for name in names
         }
         shown: object = None
         wait(futures.values(), AT_ONCE)
@@ -162,7 +177,8 @@ class Services:
             waiting = [n for n, state in pending.items() if not state.failed]
             if (list(ready), pending) != shown:
                 shown = (list(ready), pending)
-                yield Comparison(corpus, query, k, {n: ready[n] for n in names if n in ready}), pending
+                found = {n: ready[n] for n in names if n in ready}
+                yield Comparison(corpus, query, k, found, self.shelf.notes(list(found)), left_out[0]), pending
             if not waiting:
                 return
             wait([futures[name] for name in waiting], LOOK_EVERY, FIRST_COMPLETED)
@@ -184,11 +200,12 @@ class Services:
         k: int,
         kind: IndexKind,
         cancel: Cancel,
+        same_text: bool = False,
     ) -> Iterator[tuple[str, ManyQueries | None]]:
         """Yield a sentence on the progress with None, and at the end the result. Raises `InputError`, `Cancelled`."""
         names = self.comparer.names(variants, k)
         future = self.submit(
-            self.comparer.compare_many, corpus, queries, names, k, kind, self._reporter(corpus), cancel
+            self.comparer.compare_many, corpus, queries, names, k, kind, self._reporter(corpus), cancel, same_text
         )
         shown = ""
         while not wait([future], LOOK_EVERY).done:

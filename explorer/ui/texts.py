@@ -32,6 +32,9 @@ EXAMPLES = {
 }
 FIRST_QUERY = {name: queries[0] for name, queries in EXAMPLES.items()}
 
+SAME_TEXT = "Leave out documents that say what the query says"
+SAME_TEXT_INFO = "letter by letter; a query that is a document never finds itself by its id"
+
 MANY = "All queries"
 MANY_HELP = (
     "Runs every query of the corpus, or your own, through all active variants. Queries on which the variants disagree "

@@ -33,7 +33,7 @@ INSTRUCTIONS = (
     ("none: prompts stay as the variant has them", "own"),
 )
 INSTRUCT = "Instructions of the chosen tasks, one a line: TASK = instruction"
-INSTRUCT_INFO = "the paper’s where it has one. A line that you change goes to every variant"
+INSTRUCT_INFO = "mteb’s words, until you change them. A line that you change goes to every variant"
 READING = "Reading the list of tasks; the first time takes some seconds …"
 MEASURE = "Estimate time"
 NO_RUNS = "No evaluation yet. Choose variants and tasks above, and start."
@@ -43,7 +43,7 @@ PROBLEMS = "What could not be evaluated"
 NOT_COMPARABLE = "a sample, or not the official data; not comparable with the leaderboard."
 BEST = "best: the highest score of a task here"
 TIED = "tied: not told apart from the best by the paired test, after Holm’s correction"
-INTERVAL = "± is half the 95 % bootstrap interval over the examples of a task"
+INTERVAL = "± is half the width of the 95 % interval over the examples of a task"
 
 TESTS = "Could the differences be chance?"
 TESTS_HELP = (

@@ -114,7 +114,7 @@ def training_fields(prefix: str, pooler_init: str) -> dict[str, Any]:
             pooler_rate = gr.Number(2e-4, label="Pooler learning rate")
             scale = gr.Number(20, label="Scale (1 / temperature)")
         with gr.Row():
-            init = gr.Dropdown(["near-last", "near-mean", "random"], value=pooler_init, label="Pooler starts")
+            init = gr.Dropdown(["near-last", "near-mean", "random", "paper"], value=pooler_init, label="Pooler starts")
             tokens = gr.Dropdown(
                 [(texts.TOKENS_CHOICES[name], name) for name in MEANING], value="all", label=texts.TOKENS,
                 info=texts.TOKENS_INFO, elem_id=f"{prefix}-tokens", min_width=260,

@@ -30,6 +30,8 @@ def fields(variant: Variant) -> dict[tuple[str, str], Any]:
     if variant.design is not None:
         found["design", "pooling"] = variant.design.pooling
         found["design", "attention"] = variant.design.attention
+        if variant.design.pooling == "last-layer":
+            found["design", "reads"] = variant.design.reads
     training = variant.record.get("training", {})
     groups: dict[str, Mapping[str, Any]] = {
         "texts": variant.record.get("texts", {}),

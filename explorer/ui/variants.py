@@ -41,6 +41,7 @@ def _card(variant: Variant, own: int | None, services: Services) -> str:
     if variant.design:
         rows += [
             ("pooling", variant.design.pooling),
+            ("reads", "the last token alone" if variant.design.one_token else ""),
             ("attention", variant.design.attention),
             ("design", variant.design.note),
         ]
@@ -52,6 +53,7 @@ def _card(variant: Variant, own: int | None, services: Services) -> str:
     if own is not None:
         encoder = services.shelf.load(variant.name)
         rows += [("dimension", encoder.dimension), ("memory", mib(own) if own else "nothing of its own")]
+        rows += [("note", text) for text in encoder.notes]
     scores = ", ".join(f"{task} {number(score)}" for task, score in variant.scores.items())
     rows.append(("scores", scores or "none recorded"))
     rows.append(

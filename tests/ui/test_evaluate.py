@@ -345,6 +345,11 @@ def test_the_better_variant_comes_first_in_a_test():
     assert "<td>&lt; .001</td><td>.020</td><td>+0.60" in shown
     assert "20 / 7 / 3 <small>of 30</small>" in shown
     assert "which may be chance" in html_evaluate._test(replace(test, p_holm=0.2))
+    ranked = html_evaluate._test(replace(test, lean=0.7, effect=0.7, low=0.01, high=0.02))
+    assert (
+        ranked.index("<b>x</b>") < ranked.index("is better than") < ranked.index("bm25") < ranked.index("mean is low")
+    )
+    assert "-.300 <small>[+0.010, +0.020]</small>" in ranked
     assert "Too few." in html_evaluate._test(replace(test, refused="too few"))
 
 

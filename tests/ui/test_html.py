@@ -85,6 +85,17 @@ def test_an_empty_ranking_says_why():
     assert "No document shares a word" in html.columns(Comparison(CORPUS, "x", 2, {"bm25": []}), {}, ViewOptions())
 
 
+def test_why_nothing_was_found_and_what_was_left_out_is_said():
+    view = Comparison(CORPUS, "zebra", 2, {"bm25": []}, left_out=frozenset({"a"}))
+    markup = html.columns(view, {}, ViewOptions())
+    assert "no word of the query occurs in other documents." in markup
+    assert "it is the query itself: a." in markup
+    many = ManyQueries(CORPUS, {"q": "zebra"}, 2, {"bm25": {"q": []}, "v": {"q": VIEW.results["v"]}})
+    assert "no word of the query occurs in these documents" in html.queries_table(many)
+    if many.quality:
+        assert "found nothing for 1 of them" in html.quality_table(many, "v")
+
+
 def test_one_judged_query_gives_numbers_without_an_interval():
     many = ManyQueries(CORPUS, {"q": "what"}, 2, {n: {"q": r} for n, r in VIEW.results.items()})
     assert "1 judged queries" not in html.quality_table(many, "v")

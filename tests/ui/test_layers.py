@@ -12,6 +12,7 @@ import reading
 from gradio import Plot
 
 from explorer.designs import DESIGNS, design
+from explorer.encoder import PooledEncoder
 from explorer.ui import html_layers, layers, layers_many, layers_test
 from explorer.ui import services as page
 from explorer.ui.layers import AskedReading
@@ -80,6 +81,7 @@ def test_a_reading_of_two_texts_fills_every_panel(services):
     assert ">cat</span>" in updates[2]
     assert "bits, at most 1.58 where all layers are read alike; by head" in updates[1]
     assert all(plots(updates).values())
+    assert updates[10].count("Without the layer matrix E this text’s vector would have a cosine of") == 2  # A and B
     assert "softmax" in updates[12]
     assert updates[14].visible  # the recorded drift
     assert [c for c, _ in updates[20].choices] == ["all heads", "head 1", "head 2"]
@@ -100,7 +102,7 @@ def test_a_head_and_a_group_are_chosen(services):
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_design_shows_which_token_holds_the_mean(services, name):
     told, first, second, held = layers.show_reading(services, replace(ASKED, variant=f"tiny/{name}"))[16:20]
-    for sentence in ("<b>Text A.</b> No token is a sink", "<b>Text B.</b> No token is a sink", "counts as a sink"):
+    for sentence in ("<b>Text A.</b> No token is a sink", "<b>Text B.</b> No token is a sink", "counts as a sink (×)"):
         assert sentence in told
     assert ("This variant reads no mean" in told) == (not DESIGNS[name].means)
     assert traces(first)[0]["zmax"] == traces(second)[0]["zmax"]
@@ -131,6 +133,19 @@ def test_no_design_leaves_an_empty_picture(services, name):
     assert shown["heads"]
     assert shown["latents"] == ("multi-layer" in name)
     assert ("This design reads" in updates[0]) == ("multi-layer" not in name)
+    assert ("layer matrix E" in updates[10]) == ("multi-layer" in name)
+
+
+def test_a_pooler_of_one_token_leaves_no_empty_picture(services):
+    whole = services.shelf.load(LAST)
+    one = PooledEncoder(LAST, whole.backbone, design("last-layer-causal", "last-token"), whole.pooler, whole.texts)
+    services.shelf.encoders[LAST] = one  # type: ignore[attr-defined]
+    updates = layers.show_reading(services, replace(ASKED, variant=LAST))
+    assert "its weights are 1 by construction" in updates[1]
+    shown = plots(updates)
+    assert all(shown[name] for name in ("bars", "heads", "heads b", "added"))
+    assert not shown["latents"]
+    assert [c for c, _ in updates[20].choices] == ["all heads"]
 
 
 def test_text_is_shown_as_text(services):
