@@ -31,6 +31,9 @@ def test_why_here_leads_to_the_layers(app, page):
     contains(page, "#words-a", "hottest")
     for plot in ("#weights", "#heads-a", "#heads-b", "#latents-a", "#latents-b", "#contributions-a"):
         page.locator(f"{plot} .js-plotly-plot").wait_for(timeout=SOON)
+    for plot in ("#norms-a", "#norms-b", "#held"):
+        page.locator(f"{plot} .js-plotly-plot").wait_for(timeout=SOON)
+    contains(page, "#sinks-told", "No token is a sink")
     assert page.get_by_text("Attention is not explanation").first.is_visible()
 
     page.locator("#head input").click()
