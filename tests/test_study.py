@@ -21,6 +21,7 @@ from scipy import stats
 
 from explorer import svg, training_run
 from explorer.__main__ import build_parser, main
+from explorer.designs import MEANING
 from explorer.errors import Cancelled, InputError
 from explorer.evaluation.examples import Examples
 from explorer.jobs import KINDS
@@ -28,6 +29,7 @@ from explorer.mean_tests import careful, skewed_t
 from explorer.measures import interval
 from explorer.significance import Test
 from explorer.study import execute as execution
+from explorer.study import words
 from explorer.study.analysis import Analysis, Measured
 from explorer.study.claims import MARGIN, judge
 from explorer.study.collect import collect
@@ -39,6 +41,7 @@ from explorer.study.plan import Asked, Cell, StudyPlan, comparable, plan_for
 from explorer.study.report import to_html
 from explorer.study.results import (
     ClaimCard,
+    LayerPicture,
     Pair,
     SeedGap,
     Study,
@@ -576,6 +579,21 @@ def test_no_text_of_a_user_is_markup():
     assert {
         line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("| ") and EVIL[:4] in line
     } <= {len(evil_study().entries)}
+
+
+def test_a_report_says_over_which_tokens_means_were_taken():
+    study = evil_study()
+    setup = {**study.setup, "designs": [EOS, MULTI]}
+    layers = (LayerPicture(MULTI, (0,), ((0.4, 0.6),)),)
+    for tokens, told in ((None, "all tokens"), ("text", MEANING["text"])):  # older studies do not say
+        training = {**setup["training"], **({"tokens": tokens} if tokens else {})}
+        made = dataclasses.replace(study, setup={**setup, "training": training}, layers=layers)
+        assert ("means", f"over {told}") in words.setup_rows(made)
+        for report in (to_html(made), to_markdown(made)):
+            assert f"it is the mean of {told}" in report
+    ends = dataclasses.replace(study, setup={**setup, "designs": [EOS]}, layers=())
+    assert "means" not in dict(words.setup_rows(ends))
+    assert words.attention(ends) == words.ATTENTION
 
 
 def test_the_report_of_a_study(output):
