@@ -131,7 +131,7 @@ def test_ablation_beside_weights(lab):
 def test_probe_curves_keep_each_variants_look(lab):
     probes = [lab.probe(name, corpus()) for name in ("eos-causal", "mean-causal")]
     figure = ablation.probe_curves(probes, "probe", SET)
-    fits(figure, 380)
+    fits(figure, 404)
     lines = [trace for trace in figure.data if trace.showlegend is not False]
     assert [line.marker.symbol for line in lines] == [style(p.variant).marker for p in probes]
     assert list(lines[0].y) == probes[0].ndcg

@@ -6,7 +6,7 @@ import pytest
 import torch
 from reading import backbone
 
-from explorer.designs import DESIGNS, MEANING, reads
+from explorer.designs import DESIGNS, MEANING, reads_phrase
 from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import InputError
 from explorer.layers.states import StatesEncoder
@@ -92,8 +92,8 @@ def test_weights_of_a_probes_tokens_by_hand(weights):
 
 def test_a_design_that_takes_no_mean_names_no_tokens():
     for name, design in DESIGNS.items():
-        told = reads(design, "without-first")
+        told = reads_phrase(design, "without-first")
         assert (MEANING["without-first"] in told) == (
             name in ("mean-causal", "mean-bidirectional", "multi-layer-bidirectional")
         )
-        assert "first" not in reads(design)
+        assert "first" not in reads_phrase(design)

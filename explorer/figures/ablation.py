@@ -125,7 +125,7 @@ def probe_curves(probes: Sequence[Probe], title: str, settings: str, guessed: Se
     figure.update_xaxes(title="layer", dtick=1 + count // 21, fixedrange=True)
     scale = f"{METRIC}@{probes[0].own.k}" + (", share of next tokens" if guessed else "")
     figure.update_yaxes(title=scale, fixedrange=True)
-    more = 24 * max(0, len(probes) - 2)  # two rows of the legend each, one below the other on a phone
+    more = 24 * (len(probes) - 1)  # two rows of the legend each, one below the other on a phone
     finished(figure, plain(title, 80), f"{settings} · {probes[0].own.n} queries", 380 + more, legend=True)
     return figure.update_layout(margin={"t": figure.layout.margin.t + more})
 

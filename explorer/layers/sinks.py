@@ -41,7 +41,9 @@ LESS: Tokens = "without-first"
 NAMED = 3
 """Sinks that a sentence names at most."""
 
-RULE = f"A token counts as a sink where its state is longer than {TIMES:g} times the median of the text’s other tokens."
+RULE = (
+    f"A token counts as a sink (×) if its state is longer than {TIMES:g} times the median of the other tokens’ states."
+)
 
 # ---------------------------------------------------------------------------------------------------------- arithmetic
 

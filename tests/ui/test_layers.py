@@ -102,7 +102,7 @@ def test_a_head_and_a_group_are_chosen(services):
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_design_shows_which_token_holds_the_mean(services, name):
     told, first, second, held = layers.show_reading(services, replace(ASKED, variant=f"tiny/{name}"))[16:20]
-    for sentence in ("<b>Text A.</b> No token is a sink", "<b>Text B.</b> No token is a sink", "counts as a sink"):
+    for sentence in ("<b>Text A.</b> No token is a sink", "<b>Text B.</b> No token is a sink", "counts as a sink (×)"):
         assert sentence in told
     assert ("This variant reads no mean" in told) == (not DESIGNS[name].means)
     assert traces(first)[0]["zmax"] == traces(second)[0]["zmax"]
@@ -145,7 +145,7 @@ def test_a_pooler_of_one_token_leaves_no_empty_picture(services):
     shown = plots(updates)
     assert all(shown[name] for name in ("bars", "heads", "heads b", "added"))
     assert not shown["latents"]
-    assert [c for c, _ in updates[16].choices] == ["all heads"]
+    assert [c for c, _ in updates[20].choices] == ["all heads"]
 
 
 def test_text_is_shown_as_text(services):
