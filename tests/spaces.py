@@ -75,3 +75,6 @@ class Shelf:
 
     def memory(self) -> SimpleNamespace:
         return SimpleNamespace(total=0, variants={})
+
+    def notes(self, names: list[str] | None = None) -> dict[str, list[str]]:
+        return {}

@@ -279,7 +279,7 @@ def test_a_difference_is_repeatable_and_belongs_to_the_test():
 @pytest.mark.parametrize("n", [20, 50])
 @pytest.mark.parametrize("kind", ["mostly 1", "beta", "right or wrong"])
 def test_the_interval_covers_the_truth_about_as_often_as_it_says(kind, n):
-    """Percentiles of a bootstrap cover 88 to 91 % of these at n = 20, and of shares near 1 86 to 88 %."""
+    """Percentiles of a bootstrap cover 82, 88 and 93 % of these at n = 20, and 91 to 94 % at n = 50."""
     rng = np.random.default_rng(n)
     x, truth = {
         "mostly 1": (np.where(rng.random((1000, n)) < 0.8, 1.0, rng.random((1000, n))), 0.9),
