@@ -126,16 +126,21 @@ def layer_kind(reader: StateReader, layer: int) -> str:
     return kinds[layer - 1] if layer <= len(kinds) else type(reader.blocks[layer - 1]).__name__
 
 
-def _listed(layers: Sequence[int]) -> str:
-    """ "1, 2 and 4 to 7"-like, without more words than needed: runs of three or more become "4 to 7"."""
+def consecutive(numbers: Sequence[int]) -> list[list[int]]:
+    """Split rising numbers into runs without a gap: [1, 2, 5] -> [[1, 2], [5]]."""
     runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([layer])
-    parts = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
-    return ", ".join(parts)
+            runs.append([number])
+    return runs
+
+
+def _listed(layers: Sequence[int]) -> str:
+    """Layer numbers as text, runs of three or more shortened: "1, 2, 4 to 7"."""
+    runs = consecutive(layers)
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def _check_parity(reader: StateReader, ids: Tensor, mask: Tensor, kind: str) -> None:

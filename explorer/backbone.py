@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -402,7 +403,7 @@ class Backbone:
             found.append(prompt_length([(s.start, s.end) for s in spans], [s.special for s in spans], len(prompt)))
         return found
 
-    @property
+    @cached_property
     def special_tokens(self) -> list[int]:
         """Ids of special tokens, such as beginning and end; text never gives one, see `tokenize`."""
         return list(self.tokenizer.all_special_ids)

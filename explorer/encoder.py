@@ -102,6 +102,9 @@ class Encoder(Protocol):
 class PooledEncoder:
     """One design on a shared backbone."""
 
+    unit = False
+    """Whether token states are brought to length one before the mean of a layer."""
+
     def __init__(
         self,
         name: str,
@@ -253,16 +256,20 @@ class PooledEncoder:
             raise InputError(f"'{self.name}' was unloaded; load it again")
         read = read or self.design.states
         means = read == "layer-means" or self.design.means
-        special = self.backbone.special_tokens
         return self.backbone.states(
             ids,
             mask,
             attention=self.design.attention,
             read=read,
             adapter=self.adapter,
-            counted=counted_tokens(ids, mask, self.texts.tokens, special, prompts) if means else None,
+            counted=self.counted(ids, mask, prompts) if means else None,
             exact=self.precision.used == "float32" if exact is None else exact,
+            unit=self.unit,
         )
+
+    def counted(self, ids: torch.Tensor, mask: torch.Tensor, prompts: torch.Tensor | None) -> torch.Tensor:
+        """Tokens [B, T] that a mean is taken over."""
+        return counted_tokens(ids, mask, self.texts.tokens, self.backbone.special_tokens, prompts)
 
     def forward(
         self,
@@ -283,11 +290,8 @@ class PooledEncoder:
     def embed(self, texts: Sequence[str], exact: bool, kind: Kind = "document") -> torch.Tensor:
         """Unit vectors float32 [n, d] of a few texts in one batch; `exact`: in float32."""
         whole = [self.texts.prompt(kind) + text for text in texts]
-        with torch.inference_mode():
-            ids, mask = self.backbone.pad(self.backbone.tokenize(whole, self.texts.max_length))
-            lengths = self.prompt_lengths(whole, kind)
-            prompts = None if lengths is None else torch.tensor(lengths, device=ids.device)
-            return self.forward(ids, mask, prompts, exact).float().cpu()
+        ids = self.backbone.tokenize(whole, self.texts.max_length)
+        return self._embed_ids(ids, self.prompt_lengths(whole, kind), exact)
 
     def encode(
         self,
@@ -318,7 +322,8 @@ class PooledEncoder:
                     raise Cancelled(f"stopped after {done} of {len(texts)} texts")
                 batch = pack(by_length, at, ids, budget)
                 try:
-                    vectors = self._encode_batch([ids[i] for i in batch], lengths and [lengths[i] for i in batch])
+                    some = lengths and [lengths[i] for i in batch]
+                    vectors = self._embed_ids([ids[i] for i in batch], some).numpy()
                 except (torch.OutOfMemoryError, RuntimeError) as error:
                     budget = self._smaller_budget(error, len(batch), len(batch) * len(ids[batch[0]]))
                     continue
@@ -330,10 +335,11 @@ class PooledEncoder:
                 time.sleep(0)  # let a waiting request take the backbone's lock between two batches
         return out
 
-    def _encode_batch(self, ids: list[list[int]], lengths: list[int] | None) -> np.ndarray:
+    def _embed_ids(self, ids: list[list[int]], lengths: list[int] | None, exact: bool | None = None) -> torch.Tensor:
+        """Vectors [B, d] on the CPU of one batch; `lengths`: tokens of each row's prompt."""
         with torch.inference_mode():
             prompts = None if lengths is None else torch.tensor(lengths, device=self.backbone.device)
-            return self.forward(*self.backbone.pad(ids), prompts).cpu().numpy()
+            return self.forward(*self.backbone.pad(ids), prompts, exact).cpu()
 
     def _smaller_budget(self, error: RuntimeError, rows: int, tokens: int) -> int:
         """Half the tokens of the batch that ran out of memory; any other error goes on its way."""

@@ -111,7 +111,7 @@ def test_packing_by_hand():
 def test_batches_stay_within_the_budget(encoder, monkeypatch):
     sizes = []
     real = encoder.forward
-    monkeypatch.setattr(encoder, "forward", lambda ids, mask, _: sizes.append(ids.numel()) or real(ids, mask))
+    monkeypatch.setattr(encoder, "forward", lambda ids, mask, *_: sizes.append(ids.numel()) or real(ids, mask))
     encoder.encode(TEXTS, token_budget=100)
     assert max(sizes) <= 100
     assert len(sizes) < len(TEXTS)
@@ -154,7 +154,7 @@ def test_running_out_of_memory_makes_batches_smaller(encoder, monkeypatch, error
     expected = encoder.encode(TEXTS)
     real, sizes = encoder.forward, []
 
-    def forward(ids, mask, _prompts):
+    def forward(ids, mask, *_):
         sizes.append(ids.numel())
         if ids.numel() > 150:
             raise error

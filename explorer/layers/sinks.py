@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..attention_check import consecutive
 from ..designs import MEANING, Design
 from ..encoder import Kind, PooledEncoder
 from ..errors import InputError
@@ -241,12 +242,7 @@ def sentence_case(phrase: str) -> str:
 
 def in_words(layers: Sequence[int], last: int) -> str:
     """Layer numbers in order as words: "in layers 3 and 7 to 9", "from layer 12 on" where they reach the last one."""
-    runs: list[list[int]] = []
-    for layer in layers:
-        if runs and layer == runs[-1][-1] + 1:
-            runs[-1].append(layer)
-        else:
-            runs.append([layer])
+    runs = consecutive(layers)
     if len(runs) == 1 and len(runs[0]) == last:
         return "in every layer"
     if len(runs) == 1 and len(runs[0]) > 1 and runs[0][-1] == last:

@@ -23,7 +23,7 @@ from ..encoder import Kind, PooledEncoder
 from ..errors import InputError
 from ..precision import Precision
 from ..store import Cancel, Progress, content_hash
-from ..token_selection import Tokens, TokenWeights, counted_tokens
+from ..token_selection import Tokens, TokenWeights
 
 LARGEST = 2 << 30
 """Bytes of states at most: they are held in memory."""
@@ -67,7 +67,7 @@ class StatesEncoder(PooledEncoder):
             raise InputError(f"token weights '{weights}' are none of: {', '.join(get_args(TokenWeights))}")
         self.__dict__.update(encoder.__dict__)
         self.whole = encoder
-        self.read, self.weights = read, weights
+        self.read, self.weights, self.unit = read, weights, weights == "unit"
         self.texts = replace(encoder.texts, tokens=tokens or encoder.texts.tokens)
         self.layers, self.width = encoder.backbone.layers, encoder.backbone.width
         self.dimension = self.layers * self.width
@@ -84,22 +84,14 @@ class StatesEncoder(PooledEncoder):
         prompts: torch.Tensor | None = None,
         exact: bool | None = None,
     ) -> torch.Tensor:
-        counted = counted_tokens(ids, mask, self.texts.tokens, self.backbone.special_tokens, prompts)
-        if self.weights == "position":
-            counted = counted.cumsum(-1) * counted  # SGPT (Muennighoff 2022)
-        if self.whole._closed:
+        if self.whole._closed:  # what was copied from it says how it was when this was made
             raise InputError(f"'{self.name}' was unloaded; load it again")
-        states, _ = self.backbone.states(
-            ids,
-            mask,
-            attention=self.design.attention,
-            read=self.read,
-            adapter=self.adapter,
-            counted=counted,
-            exact=self.precision.used == "float32" if exact is None else exact,
-            unit=self.weights == "unit",
-        )
-        return states.flatten(1)
+        return self.states(ids, mask, prompts, read=self.read, exact=exact)[0].flatten(1)
+
+    def counted(self, ids: torch.Tensor, mask: torch.Tensor, prompts: torch.Tensor | None) -> torch.Tensor:
+        """Tokens [B, T] that a mean is taken over, or their weights in it."""
+        found = super().counted(ids, mask, prompts)
+        return found.cumsum(-1) * found if self.weights == "position" else found  # SGPT (Muennighoff 2022)
 
     @property
     def precision(self) -> Precision:
