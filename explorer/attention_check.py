@@ -12,15 +12,13 @@ can turn. The check runs one forward of two texts and looks at every layer by it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .designs import Attention
 from .errors import InputError
-from .states import StateReader
+from .states import StateReader, on_blocks
 
 PARITY = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
 """Largest accepted difference from the model's own states, relative to their size."""
@@ -54,22 +52,18 @@ def verify_attention(reader: StateReader, ids: Tensor, attention: Attention, nam
 
 def _layer_by_layer(reader: StateReader, ids: Tensor, mask: Tensor, attention: Attention) -> tuple[Tensor, Tensor]:
     """For each layer [L]: whether an earlier token took notice of the last one, and whether all states are finite."""
-    with ExitStack() as stack:
-        for block in reader.blocks:
-            handle = block.register_forward_pre_hook(_differ_in_the_last_token, with_kwargs=True)
-            stack.callback(handle.remove)
+    with on_blocks(reader.blocks, lambda _, states: _differ_in_the_last_token(states)):
         found = reader.each_layer(ids, mask, attention, lambda _, states: _told(states, _tolerance(reader)))
     moved, finite = torch.stack(found).T
     return moved.bool(), finite.bool()
 
 
-def _differ_in_the_last_token(_block: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict]:
+def _differ_in_the_last_token(states: Tensor) -> Tensor:
     """The second text's states become the first one's, but for the last token: its entries are turned by one place."""
-    states = arguments[0] if arguments else named["hidden_states"]
     states = states.clone()
     states[1] = states[0]
     states[1, -1] = states[0, -1].roll(1)
-    return ((states, *arguments[1:]), named) if arguments else ((), {**named, "hidden_states": states})
+    return states
 
 
 def _told(states: Tensor, tolerance: float) -> Tensor:

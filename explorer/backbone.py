@@ -426,6 +426,12 @@ class Backbone:
 
     # -- tokens to states
 
+    def packs(self, attention: Attention, exact: bool = False) -> bool:
+        """Whether batches are computed without padding; see `states`. Raises `InputError` as that does."""
+        with self.lock, self._full.used(exact, self.reader):
+            self._verify(attention, exact)
+            return self.reader.packs(attention)
+
     def states(
         self,
         ids: Tensor,

@@ -301,7 +301,7 @@ class PooledEncoder:
         cancel: Cancel | None = None,
         token_budget: int | None = None,
     ) -> np.ndarray:
-        """Sorted by length and packed into batches of about `token_budget` tokens, padding counted.
+        """Sorted by length and packed into batches of about `token_budget` tokens, padding counted where there is any.
 
         Longest texts first: if memory does not suffice this shows at once, the budget is halved and work goes on.
         """
@@ -309,6 +309,7 @@ class PooledEncoder:
         prompt = self.texts.prompt(kind)
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         budget = token_budget or self.token_budget
+        padded = not self.backbone.packs(self.design.attention, exact=self.precision.used == "float32")
         done = 0
         for start in range(0, len(order), WINDOW):
             window = order[start : start + WINDOW]
@@ -320,7 +321,7 @@ class PooledEncoder:
             while at < len(by_length):
                 if cancel is not None and cancel.is_set():
                     raise Cancelled(f"stopped after {done} of {len(texts)} texts")
-                batch = pack(by_length, at, ids, budget)
+                batch = pack(by_length, at, ids, budget, padded)
                 try:
                     some = lengths and [lengths[i] for i in batch]
                     vectors = self._embed_ids([ids[i] for i in batch], some).numpy()
@@ -360,10 +361,18 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
 
 
-def pack(order: Sequence[int], at: int, ids: Sequence[Sequence[int]], budget: int) -> list[int]:
-    """The next batch of `order` from position `at`: rows x longest row stays within `budget`, at least one row."""
-    longest = max(1, len(ids[order[at]]))  # sorted: the first is the longest
-    return list(order[at : at + max(1, budget // longest)])
+def pack(order: Sequence[int], at: int, ids: Sequence[Sequence[int]], budget: int, padded: bool = True) -> list[int]:
+    """The next batch of `order`, sorted by falling length, from position `at`: at least one row.
+
+    Within `budget` stay rows x longest row, or without padding the tokens of all rows.
+    """
+    if padded:
+        longest = max(1, len(ids[order[at]]))
+        return list(order[at : at + max(1, budget // longest)])
+    end, tokens = at + 1, len(ids[order[at]])
+    while end < len(order) and (tokens := tokens + len(ids[order[end]])) <= budget:
+        end += 1
+    return list(order[at:end])
 
 
 def check_room(backbone: Backbone, texts: TextSettings, kind: Kind) -> None:

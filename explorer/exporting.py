@@ -21,7 +21,7 @@ from .store import whole_file, whole_folder
 from .variants import Shelf, Variant
 
 Weights = Literal["merged", "adapter"]
-CODE = ("sentence_module.py", "designs.py", "errors.py", "pooling.py", "states.py", "token_selection.py")
+CODE = ("sentence_module.py", "designs.py", "errors.py", "packing.py", "pooling.py", "states.py", "token_selection.py")
 """Files that travel with an export: the module, and what it imports."""
 MODULE = "sentence_module.PooledEncoderModule"
 CARD = """## Use

@@ -19,10 +19,15 @@ from torch import Tensor, nn
 
 from .designs import Attention, States
 from .errors import InputError
+from .packing import CannotPack, Layout, packed
 from .pooling import last_real
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+SAME = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+"""Largest accepted difference of a packed forward from a padded one, relative to the largest state."""
 
 
 class StateReader:
@@ -38,6 +43,8 @@ class StateReader:
         self.blocks = find_blocks(model, self.layers)
         accepted = inspect.signature(model.forward).parameters
         self.takes_positions, self.takes_cache = "position_ids" in accepted, "use_cache" in accepted
+        self.has_types = any(name.endswith("token_type_embeddings") for name, _ in model.named_modules())
+        self._packs: dict[tuple[Attention, torch.dtype], bool] = {}
         self.position_offset = position_offset(model)
         told = any(getattr(module, "is_causal", None) is True for module in model.modules())
         self.decoder = told or self._is_causal_by_itself()
@@ -59,6 +66,8 @@ class StateReader:
         raw, as in the paper. `counted` [B, T]: the tokens that a mean is taken over, or their weights in it; all real
         ones alike if it is None. `unit`: token states are brought to length one before the mean of a layer.
         """
+        if self.packs(attention) and (layout := self._layout(mask)):
+            return self._packed_states(layout, ids, mask, attention, read, counted, unit)
         if read == "tokens":
             return self._forward(ids, mask, attention), mask if counted is None else counted
         if read == "last-token":
@@ -72,6 +81,10 @@ class StateReader:
         self, ids: Tensor, mask: Tensor, attention: Attention, take: Callable[[int, Tensor], Tensor]
     ) -> list[Tensor]:
         """What `take` makes of each layer's number and states [B, T, d], layer 1 first, while the forward passes."""
+        return self._collect(take, lambda: self._forward(ids, mask, attention))
+
+    def _collect(self, take: Callable[[int, Tensor], Tensor], forward: Callable[[], Tensor]) -> list[Tensor]:
+        """What `take` makes of the states of each layer while `forward` runs the model and returns the last ones."""
         collected: dict[int, Tensor] = {}
 
         def hook(layer: int):
@@ -82,11 +95,109 @@ class StateReader:
 
         handles = [block.register_forward_hook(hook(i)) for i, block in enumerate(self.blocks[:-1], start=1)]
         try:
-            collected[self.layers] = take(self.layers, self._forward(ids, mask, attention))
+            collected[self.layers] = take(self.layers, forward())
         finally:
             for handle in handles:
                 handle.remove()
         return [collected[i] for i in range(1, self.layers + 1)]
+
+    # -- without padding
+
+    def packs(self, attention: Attention) -> bool:
+        """Whether batches are computed without padding: found by a trial when it is asked first.
+
+        Not with activation checkpointing, which runs parts of the model again when the layout is gone.
+        """
+        if getattr(self.model, "is_gradient_checkpointing", False) and self.model.training:
+            return False
+        key = (attention, self.dtype)
+        if key not in self._packs:
+            self._packs[key] = self._try_packing(attention)
+        return self._packs[key]
+
+    @torch.inference_mode()
+    def _try_packing(self, attention: Attention) -> bool:
+        """Whether a packed forward of three texts goes through our attention in every layer, with the same states.
+
+        Layer by layer, each from what the padded forward handed to it: in half precision a bidirectional forward of a
+        causal model may end far from where another order of sums ends.
+        """
+        device = next(self.model.parameters()).device
+        longest = min([9, *(window // 2 for window in self._windows())])
+        lengths = torch.tensor([longest // 2, longest, longest - 1], device=device)
+        mask = (torch.arange(longest, device=device) < lengths[:, None]).long()
+        ids = torch.arange(mask.numel(), device=device).view(mask.shape) % self.config.vocab_size
+        layout, training = Layout.of(mask), self.model.training
+        given: list[Tensor] = []
+        ours: list[Tensor] = []
+
+        def hand_over(block: int, states: Tensor) -> Tensor:
+            if block == 0:
+                ours.append(states)  # what the embeddings gave, positions included
+            return layout.flatten(given[block])
+
+        self.model.eval()
+        try:
+            with on_blocks(self.blocks, lambda _, states: given.append(states)):
+                plain = self.each_layer(ids, mask, attention, lambda _, states: layout.flatten(states))
+            with packed(self.model, layout, attention == "causal") as forward, on_blocks(self.blocks, hand_over):
+                arguments = self._packed_arguments(layout, ids, mask)
+                ours += self._collect(lambda _, states: states, lambda: self._run(**arguments))
+        except (CannotPack, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return False
+        finally:
+            self.model.train(training)
+        pairs = zip(ours, [layout.flatten(given[0]), *plain], strict=True)
+        near = [(a - b).abs().max() <= SAME[self.dtype] * b.abs().max() for a, b in pairs]
+        return forward.calls == self.layers and all(map(bool, near))
+
+    def _layout(self, mask: Tensor) -> Layout | None:
+        """How to pack a batch; None where it has no padding, or is longer than a window of the model."""
+        layout = Layout.of(mask)
+        return layout if layout.saves and self._reaches(layout) else None
+
+    def _reaches(self, layout: Layout) -> bool:
+        """Whether every token sees the whole of its text: no layer has a window that is too short for it."""
+        return all(layout.longest <= window // 2 for window in self._windows())
+
+    def _windows(self) -> list[int]:
+        """Tokens of local attentions, whichever way the model counts them."""
+        found = (getattr(self.config, name, None) for name in ("sliding_window", "local_attention"))
+        return [window for window in found if window]
+
+    def _packed_arguments(self, layout: Layout, ids: Tensor, mask: Tensor) -> dict[str, Any]:
+        arguments = {"input_ids": layout.flatten(ids)}
+        if self.takes_positions:
+            arguments["position_ids"] = layout.flatten(self.positions(mask))
+        if self.has_types:  # a model that makes them itself makes them as long as its longest text
+            arguments["token_type_ids"] = torch.zeros_like(arguments["input_ids"])
+        return arguments
+
+    def _packed_states(
+        self,
+        layout: Layout,
+        ids: Tensor,
+        mask: Tensor,
+        attention: Attention,
+        read: States,
+        counted: Tensor | None,
+        unit: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """The same as `states`, without padding."""
+        counted = mask if counted is None else counted
+        arguments = self._packed_arguments(layout, ids, mask)
+        with packed(self.model, layout, attention == "causal"):
+            if read == "tokens":
+                return layout.unflatten(self._run(**arguments)), counted
+            if read == "last-token":
+                states = self._run(**arguments)[0, layout.ends].float()[:, None]
+            else:
+                pool = _pick(layout.ends) if read == "layer-eos" else _average(layout.mean_weights(counted), unit)
+                each = self._collect(lambda _, hidden: pool(hidden[0]), lambda: self._run(**arguments))
+                states = torch.stack(each, dim=1)  # [B, L, d]
+        return states, torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+
+    # -- the model
 
     def positions(self, mask: Tensor) -> Tensor:
         """Position of each token [B, T], counted over real tokens from where the model begins to count.
@@ -186,6 +297,18 @@ def position_offset(model: nn.Module) -> int:
     return 0
 
 
+def _pick(places: Tensor):
+    return lambda row: row[places].float()
+
+
+def _average(weights: Tensor, unit: bool):
+    def pool(row: Tensor) -> Tensor:
+        row = nn.functional.normalize(row.float(), dim=-1) if unit else row.float()
+        return weights @ row
+
+    return pool
+
+
 def _pool_eos(mask: Tensor):
     rows, end = torch.arange(len(mask), device=mask.device), last_real(mask)
     return lambda hidden: hidden[rows, end].float()
@@ -201,6 +324,30 @@ def _pool_mean(mask: Tensor, unit: bool = False):
         return torch.einsum("bt,btd->bd", weights, hidden)
 
     return pool
+
+
+@contextmanager
+def on_blocks(blocks: list[nn.Module], change: Callable[[int, Tensor], Tensor | None]) -> Iterator[None]:
+    """Call `change` with the place of each block, from 0, and the states that it gets; what it returns replaces them.
+
+    With None they stay.
+    """
+
+    def hook(i: int):
+        def exchange(_block: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+            states = change(i, arguments[0] if arguments else named["hidden_states"])
+            if states is None:
+                return None
+            return ((states, *arguments[1:]), named) if arguments else ((), {**named, "hidden_states": states})
+
+        return exchange
+
+    handles = [block.register_forward_pre_hook(hook(i), with_kwargs=True) for i, block in enumerate(blocks)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def find_blocks(model: nn.Module, layers: int) -> list[nn.Module]:

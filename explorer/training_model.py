@@ -54,15 +54,16 @@ class TrainableEncoder(Module):
         return {**features, "sentence_embedding": self._embed(ids, mask, counted)}
 
     def _embed(self, ids: Tensor, mask: Tensor, counted: Tensor) -> Tensor:
-        """On a CPU in batches of texts of like length: the same vectors, less padding computed."""
+        """On a CPU in batches of texts of like length: the same vectors, and less padding computed, if any."""
         if self.backbone.device.type != "cpu":
             return self._embed_at_once(ids, mask, counted)
         lengths = mask.sum(1)
         order = lengths.argsort(descending=True, stable=True).tolist()
         rows_of = [range(int(n)) for n in lengths]
+        padded = not self.backbone.packs(self.design.attention)
         parts, at = [], 0
         while at < len(order):
-            rows = pack(order, at, rows_of, CPU_TOKENS)
+            rows = pack(order, at, rows_of, CPU_TOKENS, padded)
             longest = len(rows_of[rows[0]])
             parts.append(self._embed_at_once(*(t[rows, :longest] for t in (ids, mask, counted))))
             at += len(rows)
