@@ -379,11 +379,9 @@ def check_room(backbone: Backbone, texts: TextSettings, kind: Kind) -> None:
 
 def default_texts(backbone: Backbone) -> TextSettings:
     """The length that the backbone's own sentence-transformers configuration asks for, else 512 tokens."""
-    from .backbone import resolve
-
-    path = Path(resolve(backbone.name)) / "sentence_bert_config.json" if backbone.name else None
+    path = Path(backbone.folder) / "sentence_bert_config.json"
     length = 512
-    if path is not None and path.is_file():
+    if backbone.folder and path.is_file():
         length = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") or length
     return TextSettings(max_length=length)
 
@@ -413,7 +411,8 @@ class SentenceTransformerEncoder:
     def __init__(self, name: str, device: str = "auto", trust_remote_code: bool = False) -> None:
         from sentence_transformers import SentenceTransformer
 
-        from .backbone import check_on_hub, loading, pick_device, resolve
+        from .backbone import pick_device
+        from .hub import check_on_hub, loading, resolve
 
         where = resolve_sentence_transformer(name, resolve)
         if where == name and not Path(name).is_dir():

@@ -137,7 +137,7 @@ def archive(folder: Path) -> Path:
 
 def check_repository(repository: str) -> None:
     """Whether the hub can have a repository of that name. Raises `InputError`."""
-    from .backbone import is_hub_name
+    from .hub import is_hub_name
 
     if repository.count("/") != 1 or not is_hub_name(repository):
         raise InputError(f"'{repository[:100]}' is no name of a repository on the hub; it is owner/name")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, Design, Tokens, design, reads_phrase
+from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, SMOLLM2, Design, Tokens, design, reads_phrase
 from .errors import InputError
 from .record import read_record
 from .store import CHECKPOINTS, data_dir
@@ -39,9 +39,11 @@ Source = Literal["checkpoint", "published", "untrained", "sentence-transformers"
 
 
 def short_name(backbone: str) -> str:
-    """A backbone's name as folder below checkpoints/: "minilm", else the last part of its id in lower case."""
+    """A backbone's name as folder below checkpoints/: "minilm", "smollm2", else the last part of its id."""
     if backbone == MINILM:
         return "minilm"
+    if backbone == SMOLLM2:
+        return "smollm2"
     return re.sub(r"[^a-z0-9.-]+", "-", Path(backbone).name.lower()).strip("-.") or "backbone"
 
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from explorer.__main__ import main
-from explorer.backbone import Backbone, resolve
+from explorer.backbone import Backbone
 from explorer.designs import LM
 from explorer.errors import InputError
+from explorer.hub import resolve
 from explorer.pretraining import run as pretraining
 from explorer.pretraining.config import PretrainingConfig
 from explorer.pretraining.perplexity import measure
