@@ -35,6 +35,7 @@ from .record import DTYPES
 from .states import StateReader
 from .store import Progress
 from .token_selection import prompt_length
+from .weights import weights_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -179,11 +180,7 @@ class Backbone:
         original: Callable[[], PreTrainedModel] | None = None,
     ) -> None:
         """`original` loads the model again in float32, for what half precision cannot do; see `FullPrecision`."""
-        # Vision-language checkpoints (Gemma 3 from 4 B) wrap the language model, which is all we need.
-        model = getattr(model, "language_model", model)
-        model.eval()
-        if getattr(model, "pooler", None) is not None:
-            model.pooler = None  # BERT's unused head: costs time and would attract adapters
+        model = bare(model).eval()
         self.name = name
         self.device = torch.device(device)
         self.dtype = dtype
@@ -200,6 +197,8 @@ class Backbone:
         self.reader = StateReader(model, self.dtype if self.autocast else self.weights_dtype, self.autocast)
         self.decoder = self.reader.decoder
         self.fingerprint = fingerprint(model.state_dict())
+        self._weights_hash = weights_hash(model.state_dict())
+        self._original = original
         self.folder = ""
         """Where its files are; empty for a model that was made here."""
         self.notes: list[str] = []
@@ -274,6 +273,13 @@ class Backbone:
                 "have what it needs, so it takes more time and memory."
             )
         return made
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Hash of its weights as they were published, without adapters and in whatever precision; see `weights`."""
+        if self.weights_dtype == torch.float16 and self._original is not None:  # float16 may have rounded them
+            return weights_hash(bare(self._original()).state_dict())
+        return self._weights_hash
 
     @property
     def conventions(self) -> list[str]:
@@ -573,6 +579,18 @@ class Backbone:
         }
         total = tensor_bytes([*self.model.parameters(), *self.model.buffers()]) + self._full.bytes
         return Memory(total - sum(adapters.values()), adapters)
+
+
+def bare(model: Any) -> Any:
+    """Take off what embeddings do not use.
+
+    Vision-language checkpoints (Gemma 3 from 4 B) wrap the language model; BERT's head costs time and would attract
+    adapters.
+    """
+    model = getattr(model, "language_model", model)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
 
 
 def fingerprint(tensors: Mapping[str, Tensor], limit: int = 1 << 30) -> str:

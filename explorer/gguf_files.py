@@ -20,9 +20,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
-from .errors import InputError
+from .errors import Cancelled, InputError
 from .store import Progress, cache_dir, whole_folder
 
 log = logging.getLogger(__name__)
@@ -93,10 +94,9 @@ def read_header(file: Path, name: str) -> Header:
         """Numpy gives less than was asked for at the end of a file; this one says so."""
 
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
-            found = super()._get(offset, dtype, count, override_order)
-            if len(found) < int(count):
+            if offset + int(count) * np.dtype(dtype).itemsize > len(self.data):
                 raise EOFError
-            return found
+            return super()._get(offset, dtype, count, override_order)
 
     try:
         reader = Reader(file)
@@ -207,12 +207,13 @@ def _line_on_stderr(name: str) -> Callable[[int, int], None]:
 
 @contextmanager
 def _one_sentence(name: str) -> Iterator[None]:
-    """Turn what reading and writing may raise into one sentence that names the file."""
-    from safetensors import SafetensorError
-
+    """Turn what others' code makes of a file of unknown origin into one sentence that names it."""
     try:
         yield
-    except (OSError, ValueError, KeyError, IndexError, TypeError, ImportError, RuntimeError, SafetensorError) as error:
+    except (InputError, Cancelled):
+        raise
+    except Exception as error:
+        log.info("dequantising %s failed", name, exc_info=error)
         raise InputError(f"cannot dequantise the GGUF file '{name}': {_first_line(error)}") from error
 
 

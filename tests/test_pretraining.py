@@ -292,9 +292,9 @@ def test_a_resumed_run_keeps_its_sizes(text, tmp_path, capsys, monkeypatch):
 
 
 def test_the_name_lm(monkeypatch, tmp_path):
-    from explorer import backbone
+    from explorer import hub
 
-    monkeypatch.setattr(backbone, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(hub, "CHECKPOINTS", tmp_path)
     with pytest.raises(InputError, match="has no folder checkpoints/lm"):
         resolve(LM)
     (tmp_path / LM).mkdir()
