@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -77,6 +78,26 @@ def browser(chromium: str):
         running.close()
 
 
+def wait_until_finished(page, state: str, timeout: float) -> None:
+    """Wait until the run whose state stands in the element `state` has finished.
+
+    Args:
+        page: the page that follows the run.
+        state: selector of the element with the run's state in words.
+        timeout: milliseconds.
+
+    Raises:
+        AssertionError: it ended otherwise, or did not end in time; says what stood there.
+    """
+    from playwright.sync_api import TimeoutError as TooLate
+
+    ended = "s => /Finished|Failed|Interrupted|Stopped/.test(document.querySelector(s).innerText)"
+    with contextlib.suppress(TooLate):
+        page.wait_for_function(ended, arg=state, timeout=timeout)
+    said = page.locator(state).inner_text()
+    assert "Finished" in said, f"the run has not finished: {said}"
+
+
 class Watch:
     """What a page must not do: log errors, open dialogs, ask another host for anything."""
 
@@ -114,3 +135,13 @@ def page(browser):
     yield opened
     context.close()
     assert watch.problems == []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run a browser test a second time if it failed: a loaded machine may be too slow for a limit of the first.
+
+    A test that needed it is listed at the end of the output.
+    """
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.flaky(reruns=1))

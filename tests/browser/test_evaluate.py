@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .conftest import wait_until_finished
 from .test_compare import SOON, open_page
 
 pytestmark = pytest.mark.browser
@@ -40,7 +41,7 @@ def test_an_evaluation_outlives_its_page(app, browser, page):
     again = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     again.goto(f"{app.url}/?variants=bm25&corpus=mteb-tasks")
     again.get_by_role("tab", name="Evaluate").click()
-    again.wait_for_function("document.querySelector('#evaluation-state').innerText.includes('Finished')", timeout=LONG)
+    wait_until_finished(again, "#evaluation-state", LONG)
     again.wait_for_selector("#evaluation-worst button[data-query]", timeout=SOON)
     table = again.locator("#evaluation-table").inner_text()
     assert "nDCG@10, test, n = 25" in table

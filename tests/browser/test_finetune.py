@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from .conftest import wait_until_finished
 from .test_compare import SOON, open_page
 
 pytestmark = pytest.mark.browser
@@ -64,7 +65,7 @@ def test_a_fine_tune_outlives_its_page(app, browser, page, pairs):
 
     again = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     open_tab(again, f"{app.url}/?corpus=pasted&query=winter")
-    again.wait_for_function("document.querySelector('#run-state').innerText.includes('Finished')", timeout=LONG)
+    wait_until_finished(again, "#run-state", LONG)
     assert "step 3 of 3" in again.locator("#run-state").inner_text()
     again.locator("#before-after").click()
     again.wait_for_selector("#before-after-result .column", timeout=LONG)

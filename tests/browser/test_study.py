@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from .conftest import wait_until_finished
 from .test_compare import FIRST, SOON
 
 pytestmark = pytest.mark.browser
@@ -70,7 +71,7 @@ def test_a_study_outlives_its_page(app, browser, page):
     again = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
     again.goto(f"{app.url}/?variants=bm25")
     again.get_by_role("tab", name="Study").click()
-    again.wait_for_function("document.querySelector('#study-state').innerText.includes('Finished')", timeout=LONG)
+    wait_until_finished(again, "#study-state", LONG)
     again.wait_for_function("document.querySelector('#study-report').innerText.includes('<b>help</b>')", timeout=SOON)
     report = again.locator("#study-report").inner_text()
     assert "one model" in report  # one seed: no verdict
