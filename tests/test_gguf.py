@@ -68,8 +68,11 @@ def test_it_becomes_a_backbone(file, home):
 
 
 def test_on_the_shelf(file, home):
-    shelf = Shelf("cpu", "float32", backbones=[str(file)])
-    assert "tiny.q8-0-untrained/mean-causal" in [v.name for v in shelf.variants]
+    shelf, told = Shelf("cpu", "float32"), []
+    added = shelf.add_backbone(str(file), lambda done, total: told.append(done / total))
+    assert told[0] == 0
+    assert told[-1] == 1
+    assert "tiny.q8-0-untrained/mean-causal" in [v.name for v in added]
     assert shelf.load("tiny.q8-0-untrained/mean-causal").dimension == gguf_made.WIDTH
 
 
