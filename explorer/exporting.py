@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from .designs import LM, Design
 from .errors import InputError
+from .hub import base_model, is_gguf_name, is_hub_name
 from .store import whole_file, whole_folder
 from .variants import Shelf, Variant
 
@@ -49,8 +50,11 @@ def export(name: str, output: Path, shelf: Shelf, weights: Weights = "merged", p
         raise InputError(f"'{variant.name}' is no variant of a design here, so there is nothing of ours to export")
     if weights == "adapter" and variant.path is None:
         raise InputError(f"'{variant.name}' has no adapter; export it merged")
-    if weights == "adapter" and variant.backbone == LM:
-        raise InputError(f"the backbone '{LM}' lies on no hub, so an adapter alone would not load; export it merged")
+    if weights == "adapter" and (variant.backbone == LM or is_gguf_name(variant.backbone)):
+        raise InputError(
+            f"the backbone '{variant.backbone}' is no model on the hub, so an adapter alone would not load; export it "
+            "merged"
+        )
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"'{output}' is there already and not empty; give another --output")
     encoder = _in_float32(variant, shelf)
@@ -122,7 +126,7 @@ def _card(variant: Variant, encoder: Any, place: str) -> str:
     assert isinstance(variant.design, Design)
     return (
         "---\nlibrary_name: sentence-transformers\npipeline_tag: sentence-similarity\n"
-        f"base_model: {variant.backbone}\n---\n\n# {variant.name}\n\n{variant.how}\n\n{use}"
+        f"{base_model(variant.backbone)}---\n\n# {variant.name}\n\n{variant.how}\n\n{use}"
     )
 
 
@@ -137,8 +141,6 @@ def archive(folder: Path) -> Path:
 
 def check_repository(repository: str) -> None:
     """Whether the hub can have a repository of that name. Raises `InputError`."""
-    from .backbone import is_hub_name
-
     if repository.count("/") != 1 or not is_hub_name(repository):
         raise InputError(f"'{repository[:100]}' is no name of a repository on the hub; it is owner/name")
 

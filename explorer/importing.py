@@ -32,10 +32,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .backbone import UNUSED_HEAD, resolve
+from .backbone import UNUSED_HEAD
 from .designs import Reads, design
 from .encoder import TextSettings, load_tensors
 from .errors import InputError
+from .hub import resolve
 from .instructions import BARE
 from .options import without_folders
 from .pooling import CrossAttentionPooler, from_paper_state_dict
@@ -106,7 +107,7 @@ def import_release(
     chosen = design(design_name, reads)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"'{output}' is there already; choose another --output")
-    resolve(backbone)  # refuses what is no name
+    resolve(backbone, make=False)  # refuses what is no name
     tensors, config = read_adapter(adapter)
     made: CrossAttentionPooler | None = None
     sources = {"adapter": _sha256(_adapter_file(adapter))}
@@ -282,7 +283,7 @@ def _load_pickled(file: Path) -> dict[str, Tensor]:
 
 def _check_fit(pooler: CrossAttentionPooler, backbone: str) -> None:
     """Width and layers against the backbone's configuration, where that is on this machine."""
-    path = Path(resolve(backbone)) / "config.json"
+    path = Path(resolve(backbone, make=False)) / "config.json"
     if not path.is_file():
         return
     config = json.loads(path.read_text(encoding="utf-8"))

@@ -26,8 +26,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise InputError(f"variant.json of '{folder.name}' is not valid JSON") from error
     if not isinstance(record, dict) or not {"design", "backbone"} <= set(record):
         raise InputError(f"variant.json of '{folder.name}' names no design or no backbone")
-    for key in ("design", "backbone"):
-        if not isinstance(record[key], str):
+    for key in ("design", "backbone", "backbone_weights"):
+        if not isinstance(record.get(key, ""), str):
             raise InputError(f"variant.json of '{folder.name}': \"{key}\" must be a name in quotes")
     for key in ("texts", "pooler", "training", "scores"):
         if not isinstance(record.get(key) or {}, dict):

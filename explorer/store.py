@@ -2,7 +2,8 @@
 
 Two directories, both outside the project:
 
-- the cache (`cache_dir`): everything that can be computed again (embeddings). Safe to delete at any time.
+- the cache (`cache_dir`): everything that can be computed again (embeddings, dequantised GGUF files). Safe to delete at
+  any time.
 - the data directory (`data_dir`): what the user made (uploaded corpora, judgments, runs).
 
 `POOLING_EXPLORER_HOME` puts both below one folder, which the tests and a Space use.

@@ -34,7 +34,7 @@ class TrainingConfig:
     builtin:docstrings (of the installed packages, without the judged answers of python-stdlib; no download); `:0.5`
     after one draws half of its rows in every pass over the data, `:2` draws each twice."""
     backbone: str = DEFAULT_BACKBONE
-    """The pretrained transformer: a folder or a hub id."""
+    """The pretrained transformer: a folder, a hub id, or a GGUF file (its path, or hub:OWNER/NAME/FILE.gguf)."""
     data_card: str = ""
     """A Markdown file about the data (sources, licences), to be put into the model card."""
     columns: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ import torch
 
 from .designs import MEANING
 from .errors import InputError
+from .hub import base_model
 from .pooling import CrossAttentionPooler
 from .progress import report
 from .training_config import TrainingConfig, portable
@@ -262,11 +263,10 @@ def model_card(encoder: PooledEncoder, training: Mapping[str, Any], parameters: 
     )
     stopped = " (stopped early)" if training["stopped"] else ""
     means = f" A mean is taken over {MEANING[encoder.texts.tokens]}." if design.means else ""
-    base = f"base_model: {backbone}\n" if "/" in backbone and not Path(backbone).is_absolute() else ""
     return f"""---
 library_name: pooling-explorer
 pipeline_tag: sentence-similarity
-{base}tags:
+{base_model(backbone)}tags:
 - sentence-similarity
 - feature-extraction
 - {design.name}

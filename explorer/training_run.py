@@ -348,8 +348,8 @@ def with_mined_negatives(data: Pairs, config: TrainingConfig, processes: int, re
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import mine_hard_negatives
 
-    from .backbone import loading, resolve
     from .designs import MINILM
+    from .hub import loading, resolve
 
     name = MINILM if config.guide in ("", PUBLISHED_ALIAS) else config.guide
     with loading(name):

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, Design, Tokens, design, reads_phrase
+from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, SMOLLM2, Design, Tokens, design, reads_phrase
 from .errors import InputError
 from .record import read_record
-from .store import CHECKPOINTS, data_dir
+from .store import CHECKPOINTS, Progress, data_dir
 
 if TYPE_CHECKING:
     from .backbone import Backbone
@@ -39,10 +39,13 @@ Source = Literal["checkpoint", "published", "untrained", "sentence-transformers"
 
 
 def short_name(backbone: str) -> str:
-    """A backbone's name as folder below checkpoints/: "minilm", else the last part of its id in lower case."""
+    """A backbone's name as folder below checkpoints/: "minilm", "smollm2", else the last part of its id."""
     if backbone == MINILM:
         return "minilm"
-    return re.sub(r"[^a-z0-9.-]+", "-", Path(backbone).name.lower()).strip("-.") or "backbone"
+    if backbone == SMOLLM2:
+        return "smollm2"
+    name = Path(backbone).name.lower().removesuffix(".gguf")
+    return re.sub(r"[^a-z0-9.-]+", "-", name).strip("-.") or "backbone"
 
 
 @dataclass(frozen=True)
@@ -229,9 +232,17 @@ class Shelf:
             f"no variant '{name[:80]}' on the shelf; there are: {', '.join(v.name for v in self.variants)}"
         )
 
-    def add_backbone(self, backbone: str) -> list[Variant]:
-        """Put a backbone's untrained designs on the shelf; it is loaded to see that it works."""
-        self._backbone(backbone)
+    def add_backbone(self, backbone: str, progress: Progress | None = None) -> list[Variant]:
+        """Put a backbone's untrained designs on the shelf; it is loaded to see that it works.
+
+        Args:
+            backbone: a folder, a GGUF file, `hub:OWNER/NAME/FILE.gguf` or a hub id.
+            progress: told (done, total) tensors while a GGUF file is dequantised; by default a line on standard error.
+
+        Raises:
+            InputError: it cannot be loaded.
+        """
+        self._backbone(backbone, progress)
         if backbone not in self.backbone_ids:
             self.backbone_ids.append(backbone)
         self.refresh()
@@ -282,12 +293,14 @@ class Shelf:
         assert variant.design is not None
         return PooledEncoder.untrained(backbone, variant.design, variant.name)
 
-    def _backbone(self, name: str) -> Backbone:
+    def _backbone(self, name: str, progress: Progress | None = None) -> Backbone:
         from .backbone import Backbone
 
         with self._lock:
             if name not in self._backbones:
-                self._backbones[name] = Backbone.load(name, self.device, self.dtype, self.trust_remote_code)
+                self._backbones[name] = Backbone.load(
+                    name, self.device, self.dtype, self.trust_remote_code, progress=progress
+                )
             return self._backbones[name]
 
     def unload(self, name: str) -> None:

@@ -13,9 +13,10 @@ import pytest
 import tiny
 import torch
 
-from explorer.backbone import Backbone, fingerprint, pick_device, pick_dtype, prepare_tokenizer, resolve
+from explorer.backbone import Backbone, fingerprint, pick_device, pick_dtype, prepare_tokenizer
 from explorer.designs import MINILM
 from explorer.errors import InputError
+from explorer.hub import resolve
 
 READS = ("tokens", "layer-eos", "layer-means")
 LENGTHS = [13, 20, 2, 9]

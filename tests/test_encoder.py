@@ -264,7 +264,7 @@ def test_a_random_pooler_is_not_shown_as_a_result(bert, name):
 @pytest.fixture(scope="module")
 def published_vectors() -> np.ndarray:
     """What sentence-transformers makes of the same weights and texts, in float32."""
-    from explorer.backbone import resolve
+    from explorer.hub import resolve
 
     sentence_transformers = pytest.importorskip("sentence_transformers")
     model = sentence_transformers.SentenceTransformer(resolve(MINILM), device="cpu")

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from explorer.__main__ import main
-from explorer.backbone import Backbone, resolve
+from explorer.backbone import Backbone
 from explorer.designs import LM
 from explorer.errors import InputError
+from explorer.hub import resolve
 from explorer.pretraining import run as pretraining
 from explorer.pretraining.config import PretrainingConfig
 from explorer.pretraining.perplexity import measure
@@ -291,9 +292,9 @@ def test_a_resumed_run_keeps_its_sizes(text, tmp_path, capsys, monkeypatch):
 
 
 def test_the_name_lm(monkeypatch, tmp_path):
-    from explorer import backbone
+    from explorer import hub
 
-    monkeypatch.setattr(backbone, "CHECKPOINTS", tmp_path)
+    monkeypatch.setattr(hub, "CHECKPOINTS", tmp_path)
     with pytest.raises(InputError, match="has no folder checkpoints/lm"):
         resolve(LM)
     (tmp_path / LM).mkdir()

@@ -69,7 +69,8 @@ def of_saved(
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as hf_logging
 
-    from ..backbone import loading, pick_device, resolve
+    from ..backbone import pick_device
+    from ..hub import check_on_hub, loading, resolve
     from .text import is_held_out, pack, read_passages
 
     if not 0 < share <= 1:
@@ -80,6 +81,8 @@ def of_saved(
     hf_logging.disable_progress_bar()
     where = resolve(name)
     local = Path(where).is_dir()
+    if not local:
+        check_on_hub(name)
     with loading(name):
         model = AutoModelForCausalLM.from_pretrained(where, use_safetensors=True, local_files_only=local)
         tokenizer = AutoTokenizer.from_pretrained(where, local_files_only=local)

@@ -56,7 +56,11 @@ VARIANTS_HELP = (
     "All variants of a backbone share one copy of its weights; a variant adds only its adapter and pooler. "
     "A variant is loaded when it is first used."
 )
-ADD_HELP = "A hub id such as Qwen/Qwen3-0.6B, or a folder. It is downloaded only if it is not on this machine."
+ADD_HELP = (
+    "A hub id such as Qwen/Qwen3-0.6B, a folder, or as backbone a GGUF file: its path, or hub:OWNER/NAME/FILE.gguf. "
+    "It is downloaded only if it is not on this machine; a GGUF file is dequantised once."
+)
+DEQUANTISING = "Dequantising the GGUF file, once"
 
 SANITY_SENTENCES = (
     "A cat sleeps on the sofa.",
@@ -79,7 +83,7 @@ FINETUNE_HELP = (
 )
 NO_RUNS = "No runs yet. Choose a design and data, and start."
 NO_LOG = "Nothing has been written yet."
-BACKBONE_INFO = "a hub id or a folder; those listed are embedded and need no network"
+BACKBONE_INFO = "a hub id, a folder or a GGUF file; those listed are embedded and need no network"
 BUILT_IN_DATA_LABEL = "Built-in pairs: docstrings of the packages installed here"
 TRAIN_FILES = "Your pairs (columns query, positive)"
 TOKENS = "Tokens of a mean"

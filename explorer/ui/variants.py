@@ -119,7 +119,7 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
     with gr.Accordion("Add a backbone or a sentence-transformers model", open=False, elem_id="add-model", **hub):
         panel(f"<p class='help'>{texts.ADD_HELP}</p>")
         with gr.Row(elem_classes="beside"):
-            model = gr.Textbox(label="Hub id or folder", scale=3, elem_id="model-id")
+            model = gr.Textbox(label="Hub id, folder or GGUF file", scale=3, elem_id="model-id")
             as_backbone = gr.Button("Add as backbone", size="sm", scale=0, min_width=140)
             as_contender = gr.Button("Add as contender", size="sm", scale=0, min_width=140, elem_id="add-contender")
     build_export(services, chosen)
@@ -172,7 +172,12 @@ def build_variants(services: Services, sidebar: Sidebar) -> gr.HTML:
 
     def add_backbone(name: str) -> str:
         services.policy.allow("hub")
-        return f"{len(services.shelf.add_backbone(_given(name)))} designs on {name} are on the shelf."
+        bar = gr.Progress()
+
+        def dequantised(done: int, total: int) -> None:
+            bar((done, total), desc=texts.DEQUANTISING, unit="tensors")
+
+        return f"{len(services.shelf.add_backbone(_given(name), dequantised))} designs on {name} are on the shelf."
 
     def add_contender(name: str) -> str:
         services.policy.allow("hub")

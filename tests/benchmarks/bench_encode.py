@@ -24,10 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from sentence_transformers import SentenceTransformer
 
-from explorer.backbone import Backbone, resolve
+from explorer.backbone import Backbone
 from explorer.corpora import BUILT_IN
 from explorer.designs import MINILM, design
 from explorer.encoder import PooledEncoder
+from explorer.hub import resolve
 
 
 def main() -> None:

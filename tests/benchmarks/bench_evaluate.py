@@ -27,12 +27,13 @@ import torch
 from mteb.models.sentence_transformer_wrapper import SentenceTransformerEncoderWrapper
 from sentence_transformers import SentenceTransformer
 
-from explorer.backbone import Backbone, resolve
+from explorer.backbone import Backbone
 from explorer.designs import MINILM, design
 from explorer.encoder import PooledEncoder
 from explorer.evaluation.engine import quiet_libraries
 from explorer.evaluation.models import VariantModel
 from explorer.evaluation.tasks import Task, make_task
+from explorer.hub import resolve
 
 
 def timed(model: Any) -> dict[str, float]:

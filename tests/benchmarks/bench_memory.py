@@ -29,9 +29,10 @@ def make(folder: Path, count: int) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModel
 
-    from explorer.backbone import Backbone, resolve
+    from explorer.backbone import Backbone
     from explorer.designs import DESIGNS, MINILM
     from explorer.encoder import PooledEncoder, TextSettings
+    from explorer.hub import resolve
     from explorer.pooling import build_pooler
 
     backbone = Backbone.load(device="cpu", dtype="float32")

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from transformers import TrainerCallback
 
-from explorer.backbone import resolve
 from explorer.designs import MINILM, STUDY_DESIGNS
+from explorer.hub import resolve
 from explorer.training import Stop
 from explorer.training_config import TrainingConfig
 from explorer.training_run import Run
