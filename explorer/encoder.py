@@ -3,7 +3,7 @@
     encoder = PooledEncoder.untrained(backbone, design("mean-bidirectional"))
     vectors = encoder.encode(["a text", "another"], kind="document")   # float32 [2, d], rows of unit length
 
-A saved variant is a folder that describes itself: variant.json, pooler.safetensors (designs with a trainable pooler),
+A saved variant is a folder that describes itself: variant.json, the tensors of a trainable pooler (`pooler_files`),
 adapter/ (LoRA in peft's format). Loading takes only its path and a backbone.
 """
 
@@ -25,6 +25,7 @@ from .backbone import Backbone, fingerprint, tensor_bytes
 from .designs import Design, States, design
 from .errors import Cancelled, InputError
 from .instructions import check_template
+from .pooler_files import load_pooler, save_pooler
 from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
 from .precision import Precision, check_precision
 from .record import read_record
@@ -172,10 +173,7 @@ class PooledEncoder:
         config = from_record(PoolerConfig, record["pooler"], name) if record.get("pooler") else None
         pooler = build_pooler(chosen, backbone.width, backbone.layers, config)
         if isinstance(pooler, CrossAttentionPooler):
-            try:
-                pooler.load_state_dict(load_tensors(folder / "pooler.safetensors"))
-            except RuntimeError as error:
-                raise InputError(f"the pooler of '{name}' does not fit its own variant.json") from error
+            load_pooler(pooler, folder)
         adapter = name if (folder / "adapter").is_dir() else None
         if adapter:  # last of all: what was refused leaves no adapter behind
             backbone.add_adapter(adapter, folder / "adapter")
@@ -190,8 +188,6 @@ class PooledEncoder:
 
         `half`: adapter and pooler in float16, half the size; loading brings them back to the precision of serving.
         """
-        from safetensors.torch import save_file
-
         described = {
             "design": self.design.name,
             **({"reads": self.design.reads} if self.design.one_token else {}),
@@ -203,9 +199,8 @@ class PooledEncoder:
         }
         with whole_folder(folder) as new:
             (new / "variant.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-            if described["pooler"]:
-                tensors = {k: v.half() if half else v for k, v in self.pooler.state_dict().items()}
-                save_file({k: v.contiguous() for k, v in tensors.items()}, new / "pooler.safetensors")
+            if isinstance(self.pooler, CrossAttentionPooler):
+                save_pooler(self.pooler, new, half)
             if self.adapter:
                 self.backbone.save_adapter(self.adapter, new / "adapter", half)
 

@@ -39,6 +39,7 @@ from .errors import InputError
 from .hub import resolve
 from .instructions import BARE
 from .options import without_folders
+from .pooler_files import save_pooler
 from .pooling import CrossAttentionPooler, from_paper_state_dict
 from .store import whole_folder
 
@@ -155,8 +156,7 @@ def _write(
             save_file(dict(tensors), new / "adapter" / "adapter_model.safetensors", metadata={"format": "pt"})
             (new / "adapter" / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
             if pooler is not None:
-                kept = {name: tensor.contiguous() for name, tensor in pooler.state_dict().items()}
-                save_file(kept, new / "pooler.safetensors")
+                save_pooler(pooler, new)
             (new / "variant.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"'{output}' cannot be written: {error.strerror or type(error).__name__}") from error

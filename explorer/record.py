@@ -9,7 +9,15 @@ from typing import Any
 
 from .errors import InputError
 
+VARIANT_FILES = ("pooler*.safetensors*", "adapter", "README.md", "variant.json")
+"""What a saved variant consists of; a large pooler has several files. What is copied last says that all is there."""
+
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def variant_files(folder: Path) -> list[Path]:
+    """The files and folders of a saved variant that are there, variant.json last."""
+    return [path for pattern in VARIANT_FILES for path in sorted(folder.glob(pattern))]
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -3,8 +3,8 @@
     result = train(TrainingConfig("multi-layer-bidirectional", data=("pairs.jsonl",)), Path("checkpoints/mine/first"))
 
 The output folder while it trains: training.json (what was asked for), progress.jsonl, checkpoint-N (to resume from).
-When it ends or is stopped: variant.json, adapter/, pooler.safetensors and README.md beside them. variant.json comes
-last, so a folder that has one is whole. A finished run leaves no checkpoint; a stopped one can be resumed from its own.
+When it ends or is stopped: the variant (`record.VARIANT_FILES`) beside them. variant.json comes last, so
+a folder that has one is whole. A finished run leaves no checkpoint; a stopped one can be resumed from its own.
 A file named `stop` in the folder ends the run after the current step, as SIGTERM and SIGINT do.
 """
 
@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Cancelled, InputError
+from .record import read_record, variant_files
 from .training_config import TrainingConfig, from_given, from_saved
 
 ASKED = "training.json"
-VARIANT_FILES = ("pooler.safetensors", "adapter", "README.md", "variant.json")
 STOP_FILE = "stop"
 MAY_CHANGE = ("device", "micro_batch", "report_to", "estimate_steps", "log_every", "eval_every", "save_every")
 """Options that a resumed run may change: they do not decide what is learned."""
@@ -60,7 +60,7 @@ def config_for(output: Path, given: Mapping[str, Any], resume: bool) -> Training
     if output.exists() and not output.is_dir():
         raise InputError(f"'{output}' is a file; --output names a folder")
     if not resume:
-        there = [name for name in (ASKED, *VARIANT_FILES) if (output / name).exists()]
+        there = [path.name for path in (output / ASKED, *variant_files(output)) if path.exists()]
         if there:
             raise InputError(
                 f"the folder '{output}' holds {there[0]} already; choose another, or add --resume to go on with its run"
@@ -102,8 +102,6 @@ def finished(output: Path) -> Result | None:
     """The result of a run that is done; None if it was stopped or not begun."""
     if (output / ASKED).exists() or not (output / "variant.json").exists():
         return None
-    from .record import read_record
-
     record = read_record(output)
     training = record["training"]
     loss = training["curve"][-1][1] if training["curve"] else None
@@ -124,13 +122,10 @@ def check_disk(output: Path, parameters: int) -> None:
 def commit(new: Path, output: Path) -> None:
     """Move a finished variant's files to their place: variant.json goes first and comes last."""
     (output / "variant.json").unlink(missing_ok=True)
-    for name in VARIANT_FILES:
-        old = output / name
-        if old.is_dir():
-            shutil.rmtree(old)
-        old.unlink(missing_ok=True)
-        if (new / name).exists():
-            os.replace(new / name, old)
+    for old in variant_files(output):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for path in variant_files(new):
+        os.replace(path, output / path.name)
     shutil.rmtree(new, ignore_errors=True)
 
 

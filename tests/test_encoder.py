@@ -11,11 +11,13 @@ import pytest
 import tiny
 import torch
 
+from explorer import pooler_files
 from explorer.backbone import Backbone
 from explorer.designs import DESIGNS, MINILM, design
 from explorer.encoder import PooledEncoder, SentenceTransformerEncoder, TextSettings, pack
 from explorer.errors import Cancelled, InputError
 from explorer.pooling import CrossAttentionPooler, PoolerConfig, build_pooler
+from explorer.training import commit
 
 TEXTS = ["a", "the quick brown fox", "b" * 90, "", "two words", "c" * 40, "x y z " * 9, "the quick brown fox"]
 
@@ -350,6 +352,27 @@ def test_a_saved_variant_names_nothing_of_this_machine(tmp_path):
         assert str(Path.home()) not in text
     config = json.loads((tmp_path / "saved/adapter/adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "tiny/bert"
+
+
+def test_a_large_pooler_is_kept_in_several_files(tmp_path, monkeypatch):
+    backbone = tiny.backbone("bert")
+    made = random_variant(backbone, "multi-layer-causal", tmp_path)
+    made.save(tmp_path / "saved")
+    monkeypatch.setattr(pooler_files, "LARGEST", 20_000)
+    made.save(tmp_path / "shards")
+    shards = sorted((tmp_path / "shards").glob("pooler-*.safetensors"))
+    assert len(shards) > 1
+    assert not (tmp_path / "shards" / "pooler.safetensors").exists()
+    assert max(file.stat().st_size for file in shards) < 40_000
+    loaded = PooledEncoder.load(tmp_path / "shards", tiny.backbone("bert"), made.name)
+    assert loaded.fingerprint == PooledEncoder.load(tmp_path / "saved", tiny.backbone("bert"), made.name).fingerprint
+    commit(tmp_path / "saved", tmp_path / "shards")
+    assert not list((tmp_path / "shards").glob("pooler-*"))
+    made.save(tmp_path / "broken")
+    shards = sorted((tmp_path / "broken").glob("pooler-*.safetensors"))
+    shards[0].unlink()
+    with pytest.raises(InputError, match=r"'broken/pooler.safetensors' is missing or no safetensors file"):
+        PooledEncoder.load(tmp_path / "broken", tiny.backbone("bert"), made.name)
 
 
 def test_the_fingerprint_differs_when_anything_differs(tmp_path):

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..record import variant_files
 from ..store import whole_folder
-from ..training import VARIANT_FILES
 from .evidence import EVALUATION, LATENCY, difference, finished_record
 from .plan import Cell, StudyPlan
 
 DEPTH = 3
 """Folders below a collected one in which runs are looked for: runs/<design>/seed-<n>."""
-TAKEN = (*VARIANT_FILES, EVALUATION, LATENCY)
+
+WEIGHTS = ("pooler*.safetensors", "adapter/adapter_model.safetensors")
 
 
 def collect(plan: StudyPlan, output: Path, folders: Sequence[Path]) -> list[Cell]:
@@ -78,8 +79,8 @@ def _take(source: Path, target: Path) -> bool:
     there = finished_record(target) is not None if (source / "variant.json").exists() else target.exists()
     if not there:
         with whole_folder(target) as new:
-            for name in TAKEN:
-                _copy(source / name, new / name)
+            for path in (*variant_files(source), source / EVALUATION, source / LATENCY):
+                _copy(path, new / path.name)
         return True
     if (source / EVALUATION).is_dir() and not (target / EVALUATION).exists() and _same(source, target):
         with whole_folder(target / EVALUATION) as new:
@@ -92,14 +93,11 @@ def _take(source: Path, target: Path) -> bool:
 
 def _same(source: Path, target: Path) -> bool:
     """Whether two folders hold the same weights: only then do the scores of one belong to the other."""
-    files = [folder / "pooler.safetensors" for folder in (source, target)]
-    adapters = [folder / "adapter" / "adapter_model.safetensors" for folder in (source, target)]
-    return all(
-        not any(file.exists() for file in pair) or (
-            all(file.exists() for file in pair) and pair[0].read_bytes() == pair[1].read_bytes()
-        )
-        for pair in (files, adapters)
-    )  # fmt: skip
+    here, there = (
+        {file.relative_to(folder): file.read_bytes() for glob in WEIGHTS for file in folder.glob(glob)}
+        for folder in (source, target)
+    )
+    return here == there
 
 
 def _copy(source: Path, target: Path) -> None:
