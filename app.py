@@ -25,6 +25,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 from explorer import serving, zero
 from explorer.__main__ import Parser, add_model_options, make_shelf
 from explorer.errors import InputError
+from explorer.hub import WITHOUT_SMOLLM2, has_smollm2
 from explorer.variants import PUBLISHED, Shelf
 
 
@@ -67,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    for sentence in serving.warnings(options, policy):
+    for sentence in (*serving.warnings(options, policy), *(() if has_smollm2() else (WITHOUT_SMOLLM2,))):
         print(sentence, file=sys.stderr)
     if policy.demo:
         keep_below_one_folder()

@@ -100,7 +100,6 @@ def build_parser() -> Parser:
     add_lesson(commands)
     add_map(commands)
     add_study(commands)
-    add_pretrain(commands)
     return parser
 
 
@@ -344,20 +343,6 @@ def run_study(options: argparse.Namespace) -> dict[str, Any]:
     return run(options)
 
 
-def add_pretrain(commands: Any) -> None:
-    """`pretrain` and `perplexity`: a causal language model from text, and how well one predicts."""
-    from .pretraining import command
-
-    pretrain = commands.add_parser("pretrain", help="pretrain a small causal language model on text files")
-    command.add_pretrain_options(pretrain)
-    pretrain.set_defaults(run=command.run_pretrain)
-    perplexity = commands.add_parser("perplexity", help="how well a causal language model predicts held-out text")
-    command.add_perplexity_options(perplexity)
-    perplexity.set_defaults(run=command.run_perplexity)
-    for parser in (pretrain, perplexity):
-        parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-
-
 def run_train(options: argparse.Namespace) -> dict[str, Any]:
     from pathlib import Path
 
@@ -392,8 +377,6 @@ PRINTERS = {
     "lesson": shown_by(".lessons.command"),
     "map": shown_by(".projection.command"),
     "study": shown_by(".study.commands"),
-    "pretrain": print_fields,
-    "perplexity": print_fields,
 }
 
 

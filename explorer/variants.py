@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .designs import DEFAULT_BACKBONE, DESIGNS, LM, MEANING, MINILM, SMOLLM2, Design, Tokens, design, reads_phrase
+from .designs import DEFAULT_BACKBONE, DESIGNS, MEANING, MINILM, SMOLLM2, Design, Tokens, design, reads_phrase
 from .errors import InputError
+from .gguf_files import line_on_stderr
+from .hub import has_smollm2
 from .record import read_record
 from .store import CHECKPOINTS, Progress, data_dir
 
@@ -32,8 +35,10 @@ TRAINED_HERE = ("variants", "mine")
 PUBLISHED = "minilm-published"
 BM25 = "bm25"
 
-DEFAULT_VARIANTS = (PUBLISHED, "multi-layer-bidirectional", "eos-causal", BM25)
-"""What is compared before anything is chosen, as far as it is on the shelf."""
+FAST = (PUBLISHED, "multi-layer-bidirectional", "eos-causal", BM25)
+"""What the command line compares before anything is chosen, as far as it is on the shelf: quick on many documents."""
+SHOWN_FIRST = ("smollm2/eos-causal", "smollm2/multi-layer-bidirectional", PUBLISHED, BM25)
+"""What the page compares before anything is chosen: a language model, on few documents."""
 
 Source = Literal["checkpoint", "published", "untrained", "sentence-transformers", "lexical"]
 
@@ -85,8 +90,6 @@ class Variant:
             return "A sentence-transformers model with its own pooling and prompts."
         assert self.design is not None
         told = f"Reads {reads_phrase(self.design, self.tokens)}, {self.design.attention} attention."
-        if self.backbone == LM:
-            told += " On a small language model made for teaching, not for search."
         if self.source == "published":
             return f"The published model, untouched. {told}"
         if self.source == "untrained":
@@ -126,12 +129,12 @@ class ShelfMemory:
 
 
 def embedded_backbones() -> tuple[str, ...]:
-    """The backbones that come with the project: MiniLM, and the language model where it is in `checkpoints/`."""
-    return (DEFAULT_BACKBONE, LM) if (CHECKPOINTS / LM / "config.json").is_file() else (DEFAULT_BACKBONE,)
+    """Backbones that need no network: SmolLM2, the language model, where it is on this machine, and MiniLM."""
+    return (SMOLLM2, MINILM) if has_smollm2() else (MINILM,)
 
 
 class Shelf:
-    """Discovers, loads and unloads variants. Thread-safe."""
+    """Discovers, loads and unloads variants. Thread-safe; while one backbone is loaded, all else goes on."""
 
     def __init__(
         self,
@@ -153,6 +156,10 @@ class Shelf:
         self._backbones: dict[str, Backbone] = {}
         self._loaded: dict[str, Encoder] = {}
         self._lock = threading.RLock()
+        """Of the dictionaries; not held while something is loaded."""
+        self._alone: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        """By backbone: whoever loads or unloads something of it. Taken before `_lock`, never within."""
+        self._dequantised: dict[str, float] = {}
         self._variants: dict[str, Variant] = {}
         self.refresh()
 
@@ -200,19 +207,27 @@ class Shelf:
 
     @property
     def variants(self) -> list[Variant]:
-        """Everything on the shelf, trained ones first, those on the teaching model after those on others."""
+        """Everything on the shelf, trained ones first, those on the backbone that is shown first before others."""
         order = ("published", "checkpoint", "sentence-transformers", "untrained", "lexical")
+        first = self.backbone_ids[0]
         with self._lock:
-            return sorted(self._variants.values(), key=lambda v: (order.index(v.source), v.backbone == LM))
+            return sorted(self._variants.values(), key=lambda v: (order.index(v.source), v.backbone != first))
 
     @property
     def defaults(self) -> list[str]:
-        """Names of `DEFAULT_VARIANTS`; a design that is not trained, and would be random, is left out."""
+        """Names of `FAST`; a design that is not trained, and would be random, is left out."""
         found = []
-        for name in DEFAULT_VARIANTS:
+        for name in FAST:
             with suppress(InputError):
                 found.append(self.find(name).name)
         return found
+
+    @property
+    def shown_first(self) -> list[str]:
+        """`SHOWN_FIRST` where all of it can be had here, else `defaults`."""
+        with self._lock:
+            there = SMOLLM2 in self.backbone_ids and all(name in self._variants for name in SHOWN_FIRST)
+        return list(SHOWN_FIRST) if there else self.defaults
 
     def find(self, name: str | None) -> Variant:
         """By name; a bare design name means the default backbone's, trained if there is one. None is no name.
@@ -255,18 +270,16 @@ class Shelf:
             self.folders = [*(f for f in self.folders if f != folder), folder]
             self.refresh()
             added = [v for v in self.variants if v.path and folder in v.path.parents]
-            for variant in added:
-                if before.get(variant.name, variant.path) != variant.path and variant.name in self._loaded:
-                    self.unload(variant.name)
-            return added
+            old = [v.name for v in added if before.get(v.name, v.path) != v.path and v.name in self._loaded]
+        for name in old:
+            self.unload(name)
+        return added
 
     def add_contender(self, model: str) -> Variant:
         """Put a sentence-transformers model (hub id or folder) on the shelf; it is loaded to see that it works."""
         if model not in self.contenders:
-            variant = Variant(model, "sentence-transformers", backbone=model)
-            with self._lock:
-                self._loaded[model] = self._load(variant)
-                self.contenders.append(model)
+            self._loaded_once(Variant(model, "sentence-transformers", backbone=model))
+            self.contenders.append(model)
         self.refresh()
         return self.find(model)
 
@@ -277,9 +290,14 @@ class Shelf:
         variant = self.find(name)
         if variant.source == "lexical":
             raise InputError(f"'{variant.name}' matches words and makes no vectors")
-        with self._lock:
+        return self._loaded_once(variant)
+
+    def _loaded_once(self, variant: Variant) -> Encoder:
+        with self._alone[variant.backbone]:
             if variant.name not in self._loaded:
-                self._loaded[variant.name] = self._load(variant)
+                encoder = self._load(variant)
+                with self._lock:
+                    self._loaded[variant.name] = encoder
             return self._loaded[variant.name]
 
     def _load(self, variant: Variant) -> Encoder:
@@ -296,23 +314,40 @@ class Shelf:
     def _backbone(self, name: str, progress: Progress | None = None) -> Backbone:
         from .backbone import Backbone
 
-        with self._lock:
+        tell = progress or line_on_stderr(name)
+
+        def report(done: int, total: int) -> None:
+            self._dequantised[name] = done / max(1, total)
+            tell(done, total)
+
+        with self._alone[name]:
             if name not in self._backbones:
-                self._backbones[name] = Backbone.load(
-                    name, self.device, self.dtype, self.trust_remote_code, progress=progress
-                )
+                try:
+                    found = Backbone.load(name, self.device, self.dtype, self.trust_remote_code, progress=report)
+                finally:
+                    self._dequantised.pop(name, None)
+                with self._lock:
+                    self._backbones[name] = found
             return self._backbones[name]
+
+    def dequantised(self, name: str) -> float | None:
+        """The share of a variant's backbone that is dequantised, while that is going on; else None."""
+        return self._dequantised.get(self.find(name).backbone)
 
     def unload(self, name: str) -> None:
         """Free a variant; the backbone goes with its last variant."""
-        with self._lock:
-            # What is loaded may have left the shelf: its folder may be gone.
-            encoder = self._loaded.pop(name if name in self._loaded else self.find(name).name, None)
-            if encoder is None:
+        # What is loaded may have left the shelf: its folder may be gone.
+        name = name if name in self._loaded else self.find(name).name
+        encoder = self._loaded.get(name)
+        if encoder is None:
+            return
+        backbone = getattr(encoder, "backbone", encoder).name
+        with self._alone[backbone], self._lock:
+            if self._loaded.pop(name, None) is None:
                 return
             encoder.close()  # type: ignore[attr-defined]
-            still = [getattr(other, "backbone", None) for other in self._loaded.values()]
-            self._backbones = {n: b for n, b in self._backbones.items() if any(b is other for other in still)}
+            if not any(getattr(other, "backbone", other).name == backbone for other in self._loaded.values()):
+                self._backbones.pop(backbone, None)
 
     @property
     def loaded(self) -> list[str]:

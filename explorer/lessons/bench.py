@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..evaluation.triplets import TripletScores
 
 K = 10
+LANGUAGE_MODEL, ENCODER = "smollm2/", "minilm/"
+"""Where the names of variants on SmolLM2 and on MiniLM begin."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class Bench:
 
         self.stop_here()
         return score_triplets(self.comparer.shelf.load(variant))
+
+    def home(self, designs: Iterable[str]) -> str:
+        """Whose variants of these designs are looked at: SmolLM2's where all of them are here, else MiniLM's."""
+        shelf = self.comparer.shelf
+        names = {variant.name for variant in shelf.variants if variant.backbone in shelf.backbone_ids}
+        return LANGUAGE_MODEL if names.issuperset(LANGUAGE_MODEL + name for name in designs) else ENCODER
 
     def stop_here(self) -> None:
         """Raises `Cancelled` if a visitor stopped the lesson."""

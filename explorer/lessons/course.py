@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from ..errors import InputError
 from . import experiments, reproduce
-from .experiments import BOTH_WAYS, END, LAYERED, LM_BOTH, LM_CAUSAL, LM_END, LM_START, MEAN
+from .experiments import BOTH_WAYS, END, LAYERED, LM_END, LM_LAYERED, LM_START, LM_START_BOTH, MEAN
 from .lesson import Lesson, Setup
 
 LESSONS = (
@@ -38,7 +36,7 @@ LESSONS = (
         "Why does the last token of a causal model know the sentence, and the first not?",
         (
             "With causal attention a token sees itself and what stands before it, never what comes after. Language models "
-            "are trained this way, as they guess the next word. The small one here was, too.",
+            "are trained this way, as they guess the next word; SmolLM2, which is read here, is one of them.",
             "Take two sentences that are alike up to their last words, and look at the states of the last layer at two "
             "places: the first token and the end token.",
         ),
@@ -51,9 +49,9 @@ LESSONS = (
             "so the multi-layer pooler reads the end token of every layer when attention is causal.",
             "In Compare, search with designs that read the end token and the mean under causal attention.",
         ),
-        Setup("compare", (LM_END, LM_CAUSAL), "My passport was stolen on holiday, how do I get home?"),
+        Setup("compare", (LM_END, LM_START), "My passport was stolen on holiday, how do I get home?"),
         "simple-is-enough",
-        partial(reproduce.on_topics, home=reproduce.LM_HOME),
+        reproduce.on_topics,
     ),
     Lesson(
         "attention",
@@ -61,9 +59,9 @@ LESSONS = (
         (
             "With bidirectional attention every token sees the whole text, so every state may carry what comes later, too. "
             "Then a mean over tokens is a mean of states that all know the sentence.",
-            "Here is a language model that learned with causal attention to guess the next word. Two variants of it were "
-            "trained alike for embedding, on the same pairs in the same order, both with the mean of the tokens; one kept "
-            "causal attention, the other was let to look both ways.",
+            "Two variants of one model were trained alike for embedding, on the same pairs in the same order, both with the "
+            "mean of the tokens; one has causal attention, the other looks both ways. The model is SmolLM2, which learned with "
+            "causal attention to guess the next word; where its two are not here, MiniLM, which learned looking both ways.",
         ),
         "After this training, which one finds the judged documents better?",
         ("the bidirectional one, clearly", "the causal one, clearly", "no clear difference on these queries"),
@@ -71,13 +69,17 @@ LESSONS = (
         (
             "Whether a difference is clear depends on its size and on how many queries there are. A hundred queries on easy "
             "passages leave much to chance; test the claim below on python-stdlib as well, which has more and harder ones.",
-            "The first two rows are the model as it was pretrained: there, looking both ways is something it never did. "
+            "The first two rows are SmolLM2 as it was pretrained: there, looking both ways is something it never did. "
             "MiniLM was pretrained the other way round; compare its own two, minilm/mean-causal and "
             "minilm/mean-bidirectional.",
         ),
-        Setup("compare", (LM_BOTH, LM_CAUSAL), "how far away lightning, counting seconds"),
+        Setup(
+            "compare",
+            (LM_START_BOTH, LM_START, BOTH_WAYS, "minilm/mean-causal"),
+            "how far away lightning, counting seconds",
+        ),
         "attention-alone",
-        partial(reproduce.on_retrieval, home=reproduce.LM_HOME),
+        reproduce.on_retrieval,
     ),
     Lesson(
         "layers",
@@ -86,7 +88,7 @@ LESSONS = (
             "A transformer is a stack: every layer reads the states of the one below and writes new ones. The usual poolers "
             "read the last layer alone and throw the others away.",
             "But each layer has states that can be read. Here every layer’s mean (without the first token and special ones), in "
-            "a small language model that was trained for nothing but the next token, is used by itself as the embedding; and "
+            "a language model that was not trained for embedding, is used by itself as the embedding; and "
             "every layer is asked for the next token: which share does it guess?",
         ),
         "Read alone, which layer finds the most documents?",
@@ -95,12 +97,13 @@ LESSONS = (
         (
             "Low layers are near to the words, high ones to what the model was trained for: the guesses of the next token show "
             "where that is. What helps to guess it need not help to tell texts apart, which is the paper’s reason for reading "
-            "all layers. Training for embedding moves both, as the right half of the table shows.",
+            "all layers. Training for embedding moves both: the right half of the table is a variant that was trained to read all "
+            "layers, with bidirectional attention.",
             "In Layers, ask for every layer’s own vector, of this or another corpus.",
         ),
-        Setup("layers", (LM_START, LM_CAUSAL), "soft egg liquid yolk minutes", LM_CAUSAL),
+        Setup("layers", (LM_START, LM_LAYERED), "soft egg liquid yolk minutes", LM_START),
         "all-layers",
-        partial(reproduce.on_retrieval, home=reproduce.LM_HOME),
+        reproduce.on_retrieval,
     ),
     Lesson(
         "sinks",
@@ -121,17 +124,17 @@ LESSONS = (
         ),
         experiments.sinks,
         (
-            "Sinks appear in pretraining once a model has seen enough text (Gu et al. 2025, arXiv 2410.10781): a small model that "
-            "was trained briefly may have none, most language models in use have one. Where there is a sink, the means of any "
+            "Sinks appear in pretraining once a model has seen enough text (Gu et al. 2025, arXiv 2410.10781): "
+            "most language models in use have one. Where there is a sink, the means of any "
             "two texts are nearly the same vector and retrieve little. The rule here: a token is a sink if its state is longer "
             "than ten times the median of the others.",
             "The remedy is to leave the first token out of the mean. Probes by layer do so unless asked, and training can "
             "(Fine-tune, “Tokens of a mean”). The paper takes all tokens; training for embedding then has to mend it. In Layers, "
             "look at the length of every token’s state, for this or another backbone.",
         ),
-        Setup("layers", (LM_START, LM_CAUSAL), "My passport was stolen on holiday, how do I get home?", LM_START),
+        Setup("layers", (LM_START, LM_END), "My passport was stolen on holiday, how do I get home?", LM_START),
         "pooling-alone",
-        partial(reproduce.on_retrieval, home=reproduce.LM_HOME),
+        reproduce.on_retrieval,
     ),
     Lesson(
         "mixing",
@@ -150,7 +153,7 @@ LESSONS = (
             "In Layers, look at heads and latents: do they all read the same layer? A weight says how much was read, not "
             "what it did: that is the next lesson.",
         ),
-        Setup("layers", (LAYERED, "minilm/multi-layer-causal"), "soft egg liquid yolk minutes", LAYERED),
+        Setup("layers", (LM_LAYERED, LAYERED), "soft egg liquid yolk minutes", LM_LAYERED),
         "trainable-bidirectional",
         reproduce.on_retrieval,
     ),
@@ -170,7 +173,7 @@ LESSONS = (
             "share may do nothing. Only taking away tells, and taking away one layer says nothing of taking away two.",
             "In Layers, switch layers off one by one and watch a document’s rank; then measure all of them over all queries.",
         ),
-        Setup("layers", (LAYERED, MEAN), "remove tick safely", LAYERED),
+        Setup("layers", (LM_LAYERED, MEAN), "remove tick safely", LM_LAYERED),
         "all-layers",
         reproduce.on_retrieval,
     ),

@@ -12,11 +12,10 @@ from .bench import Bench, K
 from .lesson import CORPUS, Finding, interval
 
 MEAN, END = "minilm-published", "minilm-untrained/eos-bidirectional"
-BOTH_WAYS = "minilm/mean-bidirectional"
-LAYERED = "minilm/multi-layer-bidirectional"
-LM_START, LM_CAUSAL = "lm-untrained/mean-causal", "lm/mean-causal"
-LM_START_BOTH, LM_BOTH = "lm-untrained/mean-bidirectional", "lm/mean-bidirectional"
-LM_END = "lm/eos-causal"
+MULTI_LAYER = "multi-layer-bidirectional"
+LAYERED, BOTH_WAYS = "minilm/multi-layer-bidirectional", "minilm/mean-bidirectional"
+LM_START, LM_START_BOTH = "smollm2-untrained/mean-causal", "smollm2-untrained/mean-bidirectional"
+LM_END, LM_LAYERED = "smollm2/eos-causal", "smollm2/multi-layer-bidirectional"
 """The language model: as pretrained, and trained for embedding."""
 METRIC = "nDCG"
 ALIKE, UNLIKE = 0.8, 0.4
@@ -71,11 +70,12 @@ def last_token(bench: Bench) -> Finding:
 
 def attention(bench: Bench) -> Finding:
     """The same pooling under both kinds of attention, before training and trained alike: which retrieves better?"""
-    names = (LM_START, LM_START_BOTH, LM_CAUSAL, LM_BOTH)
+    home = bench.home(("mean-causal", "mean-bidirectional"))
+    names = (LM_START, LM_START_BOTH, f"{home}mean-causal", f"{home}mean-bidirectional")
     scores = bench.quality(names)
     before, test = (
         _test(scores[both].values(METRIC), scores[causal].values(METRIC), both, causal)
-        for causal, both in ((LM_START, LM_START_BOTH), (LM_CAUSAL, LM_BOTH))
+        for causal, both in (names[:2], names[2:])
     )
     answer = 2 if test.winner is None else 0 if test.winner == test.a else 1
     rows = []
@@ -94,7 +94,7 @@ def each_layer(bench: Bench) -> Finding:
             bench.lab.probe(name, bench.corpus, progress=bench.progress, cancel=bench.cancel),
             bench.lab.next_token(name, bench.corpus, bench.progress, bench.cancel).scores,
         )
-        for name in (LM_START, LM_CAUSAL)
+        for name in (LM_START, LM_LAYERED)
     )
     layers = len(before.ndcg)
     answer = 2 if before.best == layers else 0 if before.best <= layers // 3 else 1
@@ -133,7 +133,8 @@ def sinks(bench: Bench) -> Finding:
 
 def mixing(bench: Bench) -> Finding:
     """How the multi-layer pooler spreads its weight over the layers."""
-    sample = bench.lab.documents(LAYERED, bench.corpus, progress=bench.progress, cancel=bench.cancel)
+    layered = bench.home((MULTI_LAYER,)) + MULTI_LAYER
+    sample = bench.lab.documents(layered, bench.corpus, progress=bench.progress, cancel=bench.cancel)
     mean = sample.mean
     top, layers = int(mean.argmax()) + 1, len(mean)
     answer = 0 if mean.max() <= EVEN / layers else 1 if top == layers else 2
@@ -142,13 +143,14 @@ def mixing(bench: Bench) -> Finding:
     return Finding(
         f"Layer {top} gets {100 * mean.max():.1f} % of the weight (even shares would be {100 / layers:.1f} %); among "
         f"the {sample.n} documents between {100 * spread.min():.1f} and {100 * spread.max():.1f} %.",
-        ("layer", "mean weight"), rows, answer, command=_layers(),
+        ("layer", "mean weight"), rows, answer, command=_layers(variant=layered),
     )  # fmt: skip
 
 
 def ablation(bench: Bench) -> Finding:
     """The layer with the second largest weight switched off: what does it cost?"""
-    report = bench.lab.ablate(LAYERED, bench.corpus, K, bench.progress, bench.cancel)
+    layered = bench.home((MULTI_LAYER,)) + MULTI_LAYER
+    report = bench.lab.ablate(layered, bench.corpus, K, bench.progress, bench.cancel)
     order = sorted(report.layers, key=lambda effect: -effect.weight)
     intact = report.intact.values(METRIC)
     tests = {e.layer: _test(e.removed.values(METRIC), intact, f"without layer {e.layer}", "all layers") for e in order}
@@ -161,7 +163,7 @@ def ablation(bench: Bench) -> Finding:
     said = [_switched(order[i].layer, order[i].weight, tests[order[i].layer]) for i in (1, 0)]
     return Finding(
         " ".join(said), ("switched off", "its weight", f"nDCG@{K} changes by", "95 % interval"), rows, answer,
-        command=_layers("--ablate"),
+        command=_layers("--ablate", variant=layered),
     )  # fmt: skip
 
 
@@ -216,5 +218,5 @@ def _search(variants: Sequence[str], note: str = "") -> str:
     return f'python -m explorer search --corpus {CORPUS} --variants {",".join(variants)} --query "…"{tail}'
 
 
-def _layers(*more: str, variant: str = LAYERED) -> str:
+def _layers(*more: str, variant: str) -> str:
     return " ".join(["python -m explorer layers --variant", variant, "--corpus", CORPUS, *more])

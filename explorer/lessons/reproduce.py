@@ -18,7 +18,6 @@ from ..study.claims import CLAIMS, MARGIN, ONE_SIZE, Claim
 from .bench import Bench, K
 from .lesson import Finding, Verdict, interval
 
-HOME, LM_HOME = "minilm/", "lm/"
 HEADS = ("comparison", "measured by", "difference", "95 % interval", "p (Holm)", "this says")
 
 
@@ -27,20 +26,24 @@ def claim_of(id: str) -> Claim:
     return {claim.id: claim for claim in (*CLAIMS, ONE_SIZE)}[id]
 
 
-def on_retrieval(bench: Bench, id: str, home: str = HOME) -> Finding:
+def on_retrieval(bench: Bench, id: str) -> Finding:
     """Is the first of each pair better? By nDCG@10 over the judged queries of the corpus."""
     claim = claim_of(id)
-    names = list(dict.fromkeys(home + name for pair in claim.pairs for name in pair))
+    designs = list(dict.fromkeys(name for pair in claim.pairs for name in pair))
+    home = bench.home(designs)
+    names = [home + name for name in designs]
     scores = {name: found.values("nDCG") for name, found in bench.quality(names).items()}
     tests = _tested(claim.pairs, scores, "queries", home)
     verdicts = [_better(test) for test in tests]
     return _finding(verdicts, [(test, f"nDCG@{K}", v) for test, v in zip(tests, verdicts, strict=True)])
 
 
-def on_topics(bench: Bench, id: str, home: str = HOME) -> Finding:
+def on_topics(bench: Bench, id: str) -> Finding:
     """Is the first of each pair no better? By how often the nearest other document has the same topic."""
     claim = claim_of(id)
-    names = list(dict.fromkeys(home + name for pair in claim.pairs for name in pair))
+    designs = list(dict.fromkeys(name for pair in claim.pairs for name in pair))
+    home = bench.home(designs)
+    names = [home + name for name in designs]
     tests = _tested(claim.pairs, {name: bench.same_topic(name) for name in names}, "documents", home)
     verdicts = [_no_better(test) for test in tests]
     return _finding(verdicts, [(test, "same topic", v) for test, v in zip(tests, verdicts, strict=True)])
@@ -48,7 +51,8 @@ def on_topics(bench: Bench, id: str, home: str = HOME) -> Finding:
 
 def everywhere(bench: Bench, id: str) -> Finding:
     """Is one design best at everything? By retrieval, topics and minimal triplets."""
-    names = [HOME + name for name in STUDY_DESIGNS]
+    home = bench.home(STUDY_DESIGNS)
+    names = [home + name for name in STUDY_DESIGNS]
     kinds: dict[str, Callable[[], Mapping[str, np.ndarray]]] = {
         f"nDCG@{K}": lambda: {name: found.values("nDCG") for name, found in bench.quality(names).items()},
         "same topic": lambda: {name: bench.same_topic(name) for name in names},
@@ -58,7 +62,7 @@ def everywhere(bench: Bench, id: str) -> Finding:
     beats: set[tuple[str, str, str]] = set()
     for kind, measure in kinds.items():
         values = measure()
-        for test in _tested(list(combinations(STUDY_DESIGNS, 2)), values, "examples"):
+        for test in _tested(list(combinations(STUDY_DESIGNS, 2)), values, "examples", home):
             if test.significant:
                 beats.add((test.ahead, test.behind, kind))
                 beaten.setdefault(test.behind, (test, kind))
@@ -75,9 +79,7 @@ def everywhere(bench: Bench, id: str) -> Finding:
     return Finding(said, HEADS, rows, verdict=verdict)
 
 
-def _tested(
-    pairs: Sequence[tuple[str, str]], values: Mapping[str, np.ndarray], what: str, home: str = HOME
-) -> list[Test]:
+def _tested(pairs: Sequence[tuple[str, str]], values: Mapping[str, np.ndarray], what: str, home: str) -> list[Test]:
     """Paired tests of designs' variants, Holm over the pairs."""
     tests = []
     for a, b in pairs:

@@ -25,14 +25,14 @@ def build_api(services: Services) -> None:
 
         Args:
             query: What to look for, in plain words.
-            variants: Comma-separated names as /variants lists them; empty for the default ones.
+            variants: Comma-separated names as /variants lists them; empty for the fast default ones.
             corpus: Name of a corpus, such as python-stdlib or mteb-tasks.
             top_k: Results per variant, 1 to 50.
 
         Returns:
             {"query", "corpus", "results": {variant: [{"rank", "id", "score", "text"}]}, "agreement"}
         """
-        names = [name.strip() for name in variants.split(",") if name.strip()] or services.default_variants()
+        names = [name.strip() for name in variants.split(",") if name.strip()] or services.shelf.defaults
         try:
             return services.comparer.compare(services.library.open(corpus), query, names, int(top_k)).to_json()
         except InputError as error:
@@ -59,7 +59,7 @@ def build_api(services: Services) -> None:
         """
         try:
             checked, side = _texts(texts, services.policy.limits), _kind(kind)
-            name = services.shelf.find(variant or services.default_variants()[0]).name
+            name = services.shelf.find(variant or services.shelf.defaults[0]).name
             vectors = services.shelf.load(name).encode(checked, kind=side)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -11,6 +11,7 @@ import gradio as gr
 
 from ..comparison import Comparison
 from ..corpora.library import query_id
+from ..designs import SMOLLM2
 from ..downloads import ranking_csv, snippet, trec_zip
 from ..errors import Cancelled, InputError
 from ..retrieval import APPROXIMATE_FROM
@@ -19,10 +20,12 @@ from . import download_buttons, html, texts
 from .html import ViewOptions, note, problem
 from .many import Many, build_many, opened_query
 from .parts import HIDDEN, JS, panel, toast
-from .services import MAX_ACTIVE, Services, readable
+from .services import DEFAULT_CORPUS, MAX_ACTIVE, Services, readable
 from .sidebar import Sidebar, corpus_line, machine_line, named
 
 KINDS = [("exact", "exact"), ("HNSW graph (approximate)", "hnsw"), ("IVF-PQ (approximate, compressed)", "ivfpq")]
+MANY_DOCUMENTS = 1000
+"""A language model takes minutes for so many, on a processor."""
 BLIND_SALT = random.SystemRandom().random()
 
 KEEP_ADDRESS = """(query, variants, corpus, k) => {
@@ -66,13 +69,13 @@ def build_compare(services: Services, sidebar: Sidebar) -> Compare:
     panel(f"<h2>{texts.COMPARE}</h2><p class='help'>{texts.COMPARE_HELP}</p>")
     with gr.Row(equal_height=True):
         query = gr.Textbox(
-            texts.FIRST_QUERY["python-stdlib"], label="Query", show_label=False, scale=6, elem_id="query", max_lines=4,
+            texts.FIRST_QUERY[DEFAULT_CORPUS], label="Query", show_label=False, scale=6, elem_id="query", max_lines=4,
             placeholder="what are you looking for?", autofocus=True,
         )  # fmt: skip
         go = gr.Button("Search", variant="primary", scale=1, min_width=110, elem_id="search")
         stop = gr.Button("Stop", scale=0, min_width=70, elem_id="stop")
     with gr.Row(elem_id="examples"):
-        examples = [gr.Button(text, size="sm", min_width=0) for text in texts.EXAMPLES["python-stdlib"]]
+        examples = [gr.Button(text, size="sm", min_width=0) for text in texts.EXAMPLES[DEFAULT_CORPUS]]
     k, reference, kind, only, blind, same = _options(services)
     status = panel(elem_id="status")
     results = panel(elem_id="results", js_on_load=JS, min_height=420)
@@ -221,7 +224,7 @@ def _searched(services: Services, asked: Asked, cancel: Cancel) -> Iterator[tupl
         for view, pending in following:
             options = replace(view_options(view, order, asked), explained=readable(services))
             columns = html.columns(view, pending, options)
-            yield ("", columns, *[skip] * 4)
+            yield (note(slow_note(services, list(pending), len(corpus))), columns, *[skip] * 4)
         if not view.results:
             return
         shown = in_order(view, options.order)
@@ -270,6 +273,13 @@ def recall_note(services: Services, view: Comparison, kind: Any) -> str:
     measured = {name: services.comparer.recall(name, view.corpus, kind) for name in view.results}
     said = ", ".join(f"{html.label(name)} {value:.3f}" for name, value in measured.items() if value is not None)
     return f"Approximate index; recall@10 against exact search, 100 documents as queries: {said}." if said else ""
+
+
+def slow_note(services: Services, pending: Sequence[str], documents: int) -> str:
+    """Where to go with many documents, while a language model encodes them; else nothing."""
+    if documents < MANY_DOCUMENTS or not any(services.shelf.find(name).backbone == SMOLLM2 for name in pending):
+        return ""
+    return texts.SLOW
 
 
 def judged(services: Services, query: str, corpus_name: str, data: Mapping[str, Any]) -> str:

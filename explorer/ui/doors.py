@@ -46,10 +46,12 @@ def open_tabs_from_lesson(
 
     def set_up(id: str) -> list[Any]:
         one, document = look_at(services, id)
-        reads = one.setup.reads or gr.skip()
+        known = [v.name for v in services.shelf.variants]
+        there = [name for name in one.setup.variants if name in known] or services.default_variants()
+        reads = one.setup.reads if one.setup.reads in known else gr.skip()
         corpus = gr.Dropdown(choices=services.library.names, value=CORPUS)
         tab = gr.Tabs(selected=one.setup.tab)
-        return [tab, list(one.setup.variants), corpus, one.setup.query, reads, one.setup.query, document]
+        return [tab, there, corpus, one.setup.query, reads, one.setup.query, document]
 
     outputs = [tabs, sidebar.variants, sidebar.corpus, compare.query, layers.variant, layers.text, layers.other]
     searched = search_anew(learn.look.click(set_up, learn.chosen, outputs, **HIDDEN), services, sidebar, compare)

@@ -14,7 +14,7 @@ import gradio as gr
 from ..errors import InputError
 from ..evaluation.tasks import Task
 from ..store import content_hash, data_dir
-from ..variants import Shelf
+from ..variants import Shelf, embedded_backbones
 from . import texts_evaluate as texts
 from .evaluate_menu import Menu, card, cards, folder_of, time_of
 from .evaluate_runs import OUTPUT, listed, new_output, runs_of
@@ -103,7 +103,7 @@ def model_options(shelf: Shelf) -> list[str]:
     """The options that put on the command's shelf what is on the page's."""
     flags = [] if shelf.dtype == "auto" else ["--dtype", shelf.dtype]
     named = (
-        ("--backbone", shelf.backbone_ids[1:]),
+        ("--backbone", [id for id in shelf.backbone_ids if id not in embedded_backbones()]),
         ("--contender", shelf.contenders),
         ("--checkpoints", shelf.folders[2:]),
     )

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 P = ParamSpec("P")
 
-DEFAULT_CORPUS = "python-stdlib"
+DEFAULT_CORPUS = "everyday"
 MAX_ACTIVE = 8
 """Variants that fit side by side."""
 LONG_TEXT = 1200
@@ -80,7 +80,7 @@ class Services:
         def work() -> None:
             try:
                 corpus = self.library.open(DEFAULT_CORPUS)
-                for name in self.default_variants():
+                for name in reversed(self.default_variants()):  # the quick ones stand last
                     self.rank(name, corpus, [texts.FIRST_QUERY[DEFAULT_CORPUS]], 10, "exact", None)
             except (InputError, Cancelled) as error:
                 log.warning("the worked example could not be prepared: %s", error)
@@ -95,7 +95,7 @@ class Services:
 
     def default_variants(self) -> list[str]:
         """What is active before anything is chosen."""
-        return self.shelf.defaults
+        return self.shelf.shown_first
 
     @property
     def most_active(self) -> int:
@@ -143,6 +143,9 @@ class Services:
     def state(self, variant: str, corpus: Corpus) -> Pending:
         """How far a column is."""
         if (variant, corpus.content_hash) not in self._encoding:
+            share = self.shelf.dequantised(variant)
+            if share is not None:
+                return Pending("preparing the language model, once", share)
             loaded = variant in self.shelf.loaded
             return Pending("waiting for its turn …" if loaded else "loading the model …")
         share, began = self._encoding[variant, corpus.content_hash]

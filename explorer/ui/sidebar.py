@@ -11,6 +11,7 @@ import gradio as gr
 
 from ..corpora import Corpus
 from ..errors import InputError
+from ..hub import WITHOUT_SMOLLM2, has_smollm2
 from ..policy import Policy
 from ..store import Progress
 from ..styles import label, style
@@ -98,6 +99,8 @@ def build_sidebar(services: Services) -> Sidebar:
             label=f"Active variants (2 to {services.most_active})",
             elem_id="variants",
         )
+        if not has_smollm2():
+            panel(note(WITHOUT_SMOLLM2))
         corpus = gr.Dropdown(services.library.names, value=DEFAULT_CORPUS, label="Corpus", elem_id="corpus")
         corpus_note = panel('<p class="help">Reading the documents …</p>', elem_id="corpus-note")
         corpus_set = _own_documents(services, corpus)

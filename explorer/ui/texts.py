@@ -32,6 +32,10 @@ EXAMPLES = {
 }
 FIRST_QUERY = {name: queries[0] for name, queries in EXAMPLES.items()}
 
+SLOW = (
+    "SmolLM2 takes minutes for thousands of documents on a processor, once; for fast search choose variants of MiniLM."
+)
+
 SAME_TEXT = "Leave out documents that say what the query says"
 SAME_TEXT_INFO = "letter by letter; a query that is a document never finds itself by its id"
 
