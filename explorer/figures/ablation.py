@@ -14,7 +14,7 @@ from ..layers.next_token import NextToken
 from ..layers.probe import METRIC, Probe
 from ..styles import label, style
 from .base import GREY, plain, signed
-from .layers import CELLS, SIGN, filled, finished, layer_names, numbers, signs
+from .layers import CELLS, SIGN, filled, finished, layer_names, layer_step, numbers, signs
 
 
 def stacked(rows: Sequence[str], layers: int, spacing: float) -> go.Figure:
@@ -22,7 +22,7 @@ def stacked(rows: Sequence[str], layers: int, spacing: float) -> go.Figure:
     figure = make_subplots(rows=len(rows), shared_xaxes=True, vertical_spacing=spacing, subplot_titles=rows)
     figure.update_annotations(font={"size": 12}, x=0, xanchor="left")
     figure.update_xaxes(
-        type="category", categoryorder="array", categoryarray=layer_names(layers), dtick=1 + layers // 21,
+        type="category", categoryorder="array", categoryarray=layer_names(layers), dtick=layer_step(layers),
         showgrid=False, fixedrange=True,
     )  # fmt: skip
     figure.update_xaxes(title={"text": "layer", "standoff": 6, "font": {"size": 12}}, row=len(rows))
@@ -70,7 +70,7 @@ def ablation_bars(report: AblationReport, title: str, settings: str) -> go.Figur
     figure.add_hline(y=1 / len(names), row=1, col=1, line={"color": GREY, "dash": "dot"})
     figure.add_hline(y=intact, row=3, col=1, line={"color": GREY, "dash": "dot"})
     c = report.predicts_removed
-    told = f"weight against loss: rank correlation {c.rho:+.2f}, p {c.p:.2f}" if c else "no rank correlation here"
+    told = f"weight against loss: rank correlation {c.rho:+.2f}, p {c.p:.2g}" if c else "no rank correlation here"
     return finished(figure, plain(title, 80), f"{settings} · {report.intact.n} queries · {told}", 620)
 
 
@@ -122,7 +122,7 @@ def probe_curves(probes: Sequence[Probe], title: str, settings: str, guessed: Se
             hovertemplate="layer %{x}: %{y:.1%} of the next tokens<extra>" + name + "</extra>",
         )  # fmt: skip
     count = max(len(probe.ndcg) for probe in probes)
-    figure.update_xaxes(title="layer", dtick=1 + count // 21, fixedrange=True)
+    figure.update_xaxes(title="layer", tick0=1, dtick=layer_step(count), range=[0.5, count + 0.5], fixedrange=True)
     scale = f"{METRIC}@{probes[0].own.k}" + (", share of next tokens" if guessed else "")
     figure.update_yaxes(title=scale, fixedrange=True)
     more = 24 * (len(probes) - 1)  # two rows of the legend each, one below the other on a phone

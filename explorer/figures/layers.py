@@ -26,6 +26,8 @@ SIGN = "0>+"
 """A format with a sign; plotly takes it apart where it begins with the sign itself."""
 WORDS_SHOWN = 40
 """Words in view at once; the others are a drag away."""
+DASHES, MARKERS = ("solid", "dash", "dot"), ("circle", "diamond", "circle-open")
+"""Lines of the series of one variant."""
 SHAPES = ("", "/", "x", ".", "-", "|", "\\", "+")
 """Patterns of bars."""
 
@@ -70,7 +72,7 @@ def heat(
         colorscale=DIVERGING if centred else CIVIDIS, zmin=-most if centred else 0, zmax=most,
         texttemplate=f"%{{z:{sign}.2f}}" if r <= CELLS and c <= CELLS else None,
         hovertemplate=f"%{{y}}, {of} %{{x}}: %{{z:{sign}.4f}}<extra></extra>",
-        colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": f"{sign}.2f"},
+        colorbar={"thickness": 10, "outlinewidth": 0, "tickformat": f"{sign}.2~g"},
     )  # fmt: skip
 
 
@@ -89,12 +91,17 @@ def numbers(values: Sequence[float] | np.ndarray, low: Sequence[float], high: Se
     )  # fmt: skip
 
 
+def layer_step(count: int) -> int:
+    """Every how many layers one is named, so that a phone has room for the names: at most a dozen."""
+    return 1 + (count - 1) // 12
+
+
 def layer_axes(figure: go.Figure, count: int, vertical: str = "") -> go.Figure:
-    """Layers along x as categories, at most some twenty of them named; rows from the top."""
+    """Layers along x as categories, some of them named; rows from the top."""
     figure.update_xaxes(
         title={"text": "layer", "standoff": 6, "font": {"size": 12}},
         type="category",
-        dtick=1 + count // 21,
+        dtick=layer_step(count),
         showgrid=False,
         fixedrange=True,
         tickangle=0,
@@ -171,16 +178,32 @@ def weight_bars(
     n = 0
     for i, (name, mean) in enumerate(means.items()):
         n = len(mean)
-        figure.add_bar(
-            x=layer_names(n), y=mean, name=plain(name, 40), marker=filled(colour, i),
-            text=[f"{v:.2f}" for v in mean] if n * len(means) <= 2 * CELLS else None, textposition="outside",
-            cliponaxis=False, hovertemplate="layer %{x}: %{y:.4f}<extra>" + plain(name, 40) + "</extra>",
-        )  # fmt: skip
+        text = [f"{v:.2f}" for v in mean] if n * len(means) <= 2 * CELLS else None
+        figure.add_trace(bars_or_line(layer_names(n), mean, plain(name, 40), colour, i, text))
     figure.add_hline(
         y=1 / n, line={"color": GREY, "dash": "dot"}, annotation_text=f"uniform 1/{n}", annotation_position="top left"
     )
     layer_axes(figure, n, "mean attention weight").update_yaxes(rangemode="tozero", showgrid=True)
     return finished(figure, plain(title, 80), settings, 340, legend=len(means) > 1)
+
+
+def bars_or_line(
+    names: Sequence[str], values: Sequence[float] | np.ndarray, name: str, colour: str, number: int,
+    text: list[str] | None, bars: bool = False,
+) -> go.Bar | go.Scatter:  # fmt: skip
+    """Values of series `number` (from 0) of one variant: bars, or where these would be too thin a line."""
+    hover = "%{x}: %{y:.4f}<extra>" + name + "</extra>"
+    if not bars and len(names) > CELLS:
+        line = {"color": colour, "dash": DASHES[number % len(DASHES)], "width": 2}
+        marker = {"symbol": MARKERS[number % len(MARKERS)], "size": 6}
+        return go.Scatter(
+            x=names, y=values, name=name, mode="lines+markers", line=line, marker=marker, hovertemplate=hover,
+            cliponaxis=False,
+        )  # fmt: skip
+    return go.Bar(
+        x=names, y=values, name=name, marker=filled(colour, number), text=text, textposition="outside",
+        cliponaxis=False, hovertemplate=hover,
+    )  # fmt: skip
 
 
 def filled(colour: str, number: int) -> dict[str, object]:
@@ -226,12 +249,9 @@ def contribution_bars(reading: Reading, title: str, settings: str, colour: str =
     figure = go.Figure()
     titles = ("weight", "contribution", "along output")
     for i, (name, values) in enumerate(zip(titles, series, strict=True)):
-        figure.add_bar(
-            x=names, y=values, name=name, marker=filled(colour, i), textangle=-90, textfont={"size": 10},
-            constraintext="none",
-            text=[f"{v:.2f}" for v in values] if len(names) <= 8 else None, textposition="outside", cliponaxis=False,
-            hovertemplate="%{x}: %{y:.4f}<extra>" + name + "</extra>",
-        )  # fmt: skip
+        text = [f"{v:.2f}" for v in values] if len(names) <= 8 else None
+        figure.add_trace(bars_or_line(names, values, name, colour, i, text, bars=reading.over == "tokens"))
+    figure.update_traces({"textangle": -90, "textfont": {"size": 10}, "constraintext": "none"}, {"type": "bar"})
     ends = [min(0.0, *(float(np.min(s)) for s in series)), max(float(np.max(s)) for s in series)]
     layer_axes(figure, len(names), "share").update_yaxes(showgrid=True, range=[1.2 * ends[0], 1.2 * ends[1]])
     if reading.over == "tokens":
@@ -240,10 +260,14 @@ def contribution_bars(reading: Reading, title: str, settings: str, colour: str =
 
 
 def layer_matrix_heatmap(matrix: LayerMatrix, title: str, settings: str) -> go.Figure:
-    """Cosine between the rows of E; the length of each row stands in its name."""
-    names = [f"{i} (norm {norm:.2f})" for i, norm in enumerate(matrix.norms, start=1)]
-    figure = go.Figure(heat(matrix.cosines, names, layer_names(len(names)), of="layer", top=1.0, centred=True))
+    """Cosine between the rows of E; the length of each row stands in its name while there is room."""
+    columns = layer_names(len(matrix.norms))
+    names = [f"{i} (norm {norm:.2f})" for i, norm in zip(columns, matrix.norms, strict=True)]
+    figure = go.Figure(heat(matrix.cosines, names, columns, of="layer", top=1.0, centred=True))
     layer_axes(figure, len(names), "layer").update_yaxes(autorange="reversed")
+    if len(names) > CELLS:
+        named = slice(None, None, layer_step(len(names)))
+        figure.update_yaxes(tickmode="array", tickvals=names[named], ticktext=columns[named])
     return finished(figure, plain(title, 80), settings, 420)
 
 

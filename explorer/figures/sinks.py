@@ -102,7 +102,6 @@ def held_curves(found: Sequence[TextSinks], title: str, settings: str, colour: s
                 hovertemplate="layer %{x}: %{customdata} holds %{y:.1%}<extra>%{fullData.name}</extra>",
             )  # fmt: skip
     layer_axes(figure, n, "share of the mean")
-    figure.update_xaxes(dtick=1 + n // 11)  # a phone has room for no more
     figure.update_yaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", showgrid=True)
     figure.add_hline(y=0.5, line={"color": GREY, "dash": "dot"})
     more = 19 * max(0, len(figure.data) - 2)  # on a phone every line has a row of the legend

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from ..styles import PALETTE
 from .base import GREY, TEMPLATE, plain
+from .layers import CELLS, heat, layer_names, layer_step
 
 
 def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> go.Figure:
@@ -46,6 +48,15 @@ def layer_drift(records: Sequence[Mapping[str, Any]], title: str) -> go.Figure:
     # Not from end to end: the darkest is not seen on a dark page, the palest not on a white one.
     shades = sample_colorscale("Cividis", [0.3 + 0.55 * i / max(1, layers - 1) for i in range(layers)])
     figure = go.Figure()
+    if layers > CELLS:  # so many lines cannot be told apart
+        rows = np.array([r["layer_weights"] for r in records]).T
+        figure.add_trace(heat(rows, layer_names(layers), [str(step) for step in steps], of="at step"))
+        figure.update_xaxes(type="category", showgrid=False, nticks=10)
+        figure.update_yaxes(autorange="reversed", dtick=layer_step(layers), showgrid=False)
+        return figure.update_layout(
+            template=TEMPLATE, height=420, title=f"What the pooler reads: {plain(title, 24)}",
+            xaxis={"title": "step"}, yaxis={"title": "layer"},
+        )  # fmt: skip
     for layer in range(layers):
         weights = [r["layer_weights"][layer] for r in records]
         figure.add_scatter(

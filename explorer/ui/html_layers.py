@@ -163,4 +163,4 @@ def predicts(report: AblationReport) -> str:
 def _told(what: str, found: Correlation | None) -> str:
     if found is None:
         return f"Mean weight and {what}: not defined here, because all values are equal."
-    return f"Mean weight and {what}: rank correlation {found.rho:+.2f} (p {found.p:.2f}, {found.n} layers)."
+    return f"Mean weight and {what}: rank correlation {found.rho:+.2f} (p {found.p:.2g}, {found.n} layers)."
