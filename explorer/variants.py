@@ -341,13 +341,13 @@ class Shelf:
         encoder = self._loaded.get(name)
         if encoder is None:
             return
-        backbone = getattr(encoder, "backbone", encoder).name
-        with self._alone[backbone], self._lock:
+        backbone = getattr(encoder, "backbone", None)
+        with self._alone[name if backbone is None else backbone.name], self._lock:
             if self._loaded.pop(name, None) is None:
                 return
             encoder.close()  # type: ignore[attr-defined]
-            if not any(getattr(other, "backbone", other).name == backbone for other in self._loaded.values()):
-                self._backbones.pop(backbone, None)
+            if not any(getattr(other, "backbone", None) is backbone for other in self._loaded.values()):
+                self._backbones = {n: b for n, b in self._backbones.items() if b is not backbone}
 
     @property
     def loaded(self) -> list[str]:

@@ -69,6 +69,15 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def smollm2() -> None:
+    """SmolLM2 can be loaded without a network."""
+    from explorer.hub import WITHOUT_SMOLLM2, has_smollm2
+
+    if not has_smollm2():
+        missing(WITHOUT_SMOLLM2)
+
+
+@pytest.fixture(scope="session")
 def minilm():
     """The packaged MiniLM in float32, shared by all tests: take your adapters off again."""
     from explorer.backbone import Backbone

@@ -24,11 +24,9 @@ from explorer.variants import Shelf
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory) -> Bench:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("POOLING_EXPLORER_HOME", str(tmp_path_factory.mktemp("home")))
-        comparer = Comparer(Shelf(device="cpu"))
-        yield Bench(comparer, LayerLab(comparer), Library().open(CORPUS), lambda *_: None, threading.Event())
+def bench(smollm2: None) -> Bench:
+    comparer = Comparer(Shelf(device="cpu"))
+    return Bench(comparer, LayerLab(comparer), Library().open(CORPUS), lambda *_: None, threading.Event())
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +72,14 @@ def test_findings_say_what_the_parts_say(bench, findings):
     top = {name: {q: {h.id for h in hits[:10]} for q, hits in runs.items()} for name, runs in many.results.items()}
     shared = [len(top[experiments.MEAN][q] & top[experiments.END][q]) for q in many.queries]
     assert f"{np.mean(shared):.1f} of the 10" in findings["pooling"].sentence
-    for name, at in ((experiments.LM_START, 1), (experiments.LM_CAUSAL, 3)):
+    for name, at in ((experiments.LM_START, 1), (experiments.LM_LAYERED, 3)):
         probe, tokens = bench.lab.probe(name, bench.corpus), bench.lab.next_token(name, bench.corpus)
         assert [row[at] for row in findings["layers"].rows] == [f"{value:.3f}" for value in probe.ndcg]
         assert [row[at + 1] for row in findings["layers"].rows] == [f"{value:.1%}" for value in tokens.scores]
     sunk = {tokens: bench.lab.probe(experiments.LM_START, bench.corpus, tokens=tokens) for tokens in ("all", None)}
     for at, tokens in ((4, "all"), (5, None)):
         assert [row[at] for row in findings["sinks"].rows] == [f"{value:.3f}" for value in sunk[tokens].ndcg]
-    weights = bench.lab.documents(experiments.LAYERED, bench.corpus).mean
+    weights = bench.lab.documents(experiments.LM_LAYERED, bench.corpus).mean
     assert [row[1] for row in findings["mixing"].rows] == [f"{100 * w:.1f} %" for w in weights]
 
 

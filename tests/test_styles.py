@@ -13,11 +13,11 @@ def test_every_design_has_its_own_colour_and_symbol():
 
 def test_a_design_keeps_its_colour_on_another_backbone_and_is_told_apart_from_the_first():
     for name in DESIGNS:
-        here, there = style(f"minilm/{name}"), style(f"lm/{name}")
+        here, there = style(f"minilm/{name}"), style(f"smollm2/{name}")
         assert here.colour == there.colour
         assert (here.symbol, here.marker, here.dash) != (there.symbol, there.marker, there.dash)
-        assert style(f"lm-untrained/{name}").marker == f"{there.marker}-open"
-    assert len({style(f"lm/{name}").symbol for name in DESIGNS}) == len(DESIGNS)
+        assert style(f"smollm2-untrained/{name}").marker == f"{there.marker}-open"
+    assert len({style(f"smollm2/{name}").symbol for name in DESIGNS}) == len(DESIGNS)
 
 
 def test_the_palette_is_okabe_and_itos():

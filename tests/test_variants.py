@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,11 +17,11 @@ from conftest import ROOT
 
 from explorer import variants
 from explorer.backbone import Backbone
-from explorer.designs import DESIGNS, MINILM, design
+from explorer.designs import DESIGNS, MINILM, SMOLLM2, design
 from explorer.encoder import PooledEncoder, TextSettings
 from explorer.errors import InputError
 from explorer.pooling import PoolerConfig, build_pooler
-from explorer.variants import BM25, PUBLISHED, Shelf, Variant, short_name
+from explorer.variants import BM25, PUBLISHED, SHOWN_FIRST, Shelf, Variant, short_name
 
 TRAINED = ("tiny/multi-layer-bidirectional", "tiny/last-layer-causal", "tiny/mean-bidirectional")
 
@@ -61,7 +62,7 @@ def shelf(empty, folder) -> Shelf:
 
 
 def test_an_empty_shelf_has_what_means_something_without_training(empty):
-    found = Shelf().variants
+    found = [v for v in Shelf().variants if v.backbone != SMOLLM2]
     assert [v.name for v in found] == [
         PUBLISHED,
         "minilm-untrained/eos-causal",
@@ -144,6 +145,47 @@ def test_names(empty, folder, tmp_path):
     assert shelf.find("minilm-untrained/eos-causal").source == "untrained"
 
 
+def test_the_page_begins_with_a_language_model_where_it_can_be_had(home, smollm2, monkeypatch):
+    shelf = Shelf("cpu")
+    assert shelf.shown_first == list(SHOWN_FIRST)
+    assert shelf.backbone_ids == [SMOLLM2, MINILM]
+    shown = [v.backbone for v in shelf.variants if v.source == "checkpoint"]
+    assert shown == sorted(shown, key=lambda backbone: backbone != SMOLLM2)
+    assert all(shelf.find(name).backbone != SMOLLM2 for name in shelf.defaults)  # many documents are no matter
+    monkeypatch.setattr(variants, "has_smollm2", lambda: False)
+    shelf = Shelf("cpu")
+    assert shelf.backbone_ids == [MINILM]
+    assert shelf.shown_first == shelf.defaults
+
+
+def test_while_one_backbone_is_made_ready_all_else_goes_on(empty, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def load(name, *_, progress):
+        if name == MINILM:
+            return tiny.backbone("bert")
+        progress(1, 4)
+        begun.set()
+        assert go_on.wait(30)
+        raise InputError("that was all")
+
+    monkeypatch.setattr(Backbone, "load", load)
+    shelf = Shelf("cpu", backbones=["slow"])
+    slow = "slow-untrained/mean-causal"
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(shelf.load, slow)
+        assert begun.wait(30)
+        assert shelf.dequantised(slow) == 0.25
+        assert shelf.load("minilm-untrained/mean-causal").backbone.name
+        shelf.unload("minilm-untrained/mean-causal")
+        shelf.refresh()
+        assert shelf.find(slow).name not in shelf.loaded
+        go_on.set()
+        with pytest.raises(InputError, match="that was all"):
+            loading.result()
+    assert shelf.dequantised(slow) is None
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"the checkpoints folder '.*nowhere' does not exist"):
         Shelf(checkpoints=[tmp_path / "nowhere"])
@@ -155,7 +197,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         (MINILM, "minilm"),
         ("Qwen/Qwen3-0.6B", "qwen3-0.6b"),
         ("some/folder/My Model", "my-model"),
-        ("checkpoints/lm", "lm"),
+        ("folder/Model.Q4_1.gguf", "model.q4-1"),
         ("///", "backbone"),
     ],
 )

@@ -292,7 +292,7 @@ def main() -> None:
         crowd = Crowd(url, reference, options.clients)
         crowd.reference.search(None, 0, QUERIES[0], 8)
         first = Visitor(url, timeout=600)
-        first.call("search", [QUERIES[0], "", "python-stdlib", 3])  # the worked example is ready
+        first.call("search", [QUERIES[0], "", "everyday", 3])  # the worked example is ready
         first.call("search", [QUERIES[0], ",".join(VARIANTS), BUILT_IN, 8])
         memory = [psutil.Process(process.pid).memory_info().rss]
         watching = threading.Event()

@@ -94,7 +94,7 @@ def test_a_walk_through_all_tabs(demo, page, browser, tmp_path):
     other = browser.new_page()
     other.goto(f"{demo.url}/?corpus=diary&query=homework&variants=bm25")
     other.wait_for_selector("#results .column:not([aria-busy])", timeout=FIRST)
-    assert other.locator("#corpus input").input_value() == "python-stdlib"
+    assert other.locator("#corpus input").input_value() == "everyday"
     assert "llama" not in other.locator("body").inner_text()
     other.close()
     assert files(demo.home / "data") == before

@@ -102,4 +102,4 @@ def test_every_tab(app, page, evil_shelf, evil_file):
     assert not page.evaluate("[...document.images].some(i => i.getAttribute('src') === 'x')")
     page.locator("#own-said").scroll_into_view_if_needed()
     page.locator("#remove-corpus").click()
-    page.wait_for_function("document.querySelector('#corpus input').value === 'python-stdlib'", timeout=SOON)
+    page.wait_for_function("document.querySelector('#corpus input').value === 'everyday'", timeout=SOON)

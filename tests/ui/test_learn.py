@@ -78,7 +78,7 @@ def test_an_unknown_lesson_is_no_link(services):
     assert len(learn.opened_by_link(IDS[3])) == len(learn.opened_by_link(IDS[0])) == 10
     with pytest.raises(InputError, match="no lesson"):
         learn.look_at(services, "nope")
-    assert starting_values(services, {}, {"lesson": "nope"})[1].value == "python-stdlib"
+    assert starting_values(services, {}, {"lesson": "nope"})[1].value == "everyday"
 
 
 def test_the_shipped_study_says_something_of_every_lessons_claim(services):
