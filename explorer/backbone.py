@@ -419,11 +419,12 @@ class Backbone:
         end (nostalgebraist's "logit lens", 2020). Raises `InputError` if this model has no such end.
         """
         head, norm = self.word_head()
+        words = head.to(self.dtype).T
 
         def guess(layer: int, states: Tensor) -> Tensor:
             normed = states if layer == self.layers else norm(states)
             # Row by row: the scores of a vocabulary of 150,000 tokens are large.
-            return torch.stack([row.to(head.dtype).matmul(head.T).argmax(-1) for row in normed])
+            return torch.stack([row.to(words.dtype).matmul(words).argmax(-1) for row in normed])
 
         with torch.inference_mode():
             return torch.stack(self.each_layer(ids, mask, "causal", guess, adapter), dim=1)

@@ -59,7 +59,7 @@ def test_hundreds_of_latents_and_many_layers_have_no_numbers_in_cells():
     figure = figures.latents_heatmap(weights, "latents", SET)
     assert figure.data[0].texttemplate is None
     assert 1 < len(figure.layout.yaxis.tickvals) <= 8
-    assert figure.layout.xaxis.dtick == 7
+    assert figure.layout.xaxis.dtick == 10
 
 
 def test_bars_of_weights_and_the_uniform_line():

@@ -92,8 +92,8 @@ def numbers(values: Sequence[float] | np.ndarray, low: Sequence[float], high: Se
 
 
 def layer_step(count: int) -> int:
-    """Every how many layers one is named, so that a phone has room for the names: at most a dozen."""
-    return 1 + (count - 1) // 12
+    """Every how many layers one is named, so that a phone has room for the names: at most eight of many."""
+    return 1 if count <= CELLS else 1 + (count - 1) // 8
 
 
 def layer_axes(figure: go.Figure, count: int, vertical: str = "") -> go.Figure:
@@ -102,6 +102,7 @@ def layer_axes(figure: go.Figure, count: int, vertical: str = "") -> go.Figure:
         title={"text": "layer", "standoff": 6, "font": {"size": 12}},
         type="category",
         dtick=layer_step(count),
+        tickfont={"size": 13 if count <= CELLS else 11},
         showgrid=False,
         fixedrange=True,
         tickangle=0,

@@ -16,7 +16,7 @@ from ..encoder import PooledEncoder
 from ..errors import Cancelled, InputError
 from ..store import Cancel, Progress
 
-TEXTS = 200
+TEXTS = 100
 """Texts that are read at most: a share of some ten thousand tokens is sure to half a percent."""
 BATCH = 8
 
