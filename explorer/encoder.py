@@ -27,7 +27,7 @@ from .errors import Cancelled, InputError
 from .instructions import check_template
 from .pooler_files import load_pooler, save_pooler
 from .pooling import CrossAttentionPooler, Pooler, PoolerConfig, build_pooler
-from .precision import Precision, check_precision
+from .precision import Precision, known_precision
 from .record import read_record
 from .store import Cancel, Progress, content_hash, whole_folder
 from .token_selection import Tokens, counted_tokens
@@ -223,11 +223,11 @@ class PooledEncoder:
     def precision(self) -> Precision:
         """In which precision this variant runs: half precision where its vectors are those of float32.
 
-        Found on first use by a comparison on a few texts. Raises `InputError` if float32 fails too.
+        Found on first use by a comparison on a few texts, once a machine. Raises `InputError` if float32 fails too.
         """
         with self.backbone.lock:
             if self._precision is None:
-                self._precision = check_precision(self)
+                self._precision = known_precision(self)
                 if self._precision.sentence:
                     log.warning("%s: %s", self.name, self._precision.sentence)
                 if self._precision.used == "float32":

@@ -11,9 +11,10 @@ the vectors of every variant are compared with float32 on a few texts before the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -21,12 +22,18 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .states import StateReader
+from .store import cache_dir, content_hash, whole_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from .encoder import PooledEncoder
+
 LEAST_COSINE = 0.999
 """Half precision is used if every sample text's vector is at least this near to its float32 vector."""
+
+CHECK = "1"
+"""Another one where forwards are computed otherwise, so that what was compared before counts no more."""
 
 SAMPLE = (
     "Rain is expected in the north tomorrow.",
@@ -75,6 +82,23 @@ class HalfPrecisionEncoder(Protocol):
     def embed(self, texts: list[str], exact: bool) -> Tensor:
         """Unit vectors [n, d] of the texts in one batch; `exact`: in float32."""
         ...
+
+
+def known_precision(encoder: PooledEncoder) -> Precision:
+    """As `check_precision`; what was compared is kept on disk, and found again for the same variant and machine."""
+    backbone = encoder.backbone
+    on_gpu = backbone.device.type == "cuda"
+    machine = torch.cuda.get_device_name(backbone.device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+    asked = (CHECK, encoder.fingerprint, repr(encoder.texts), str(backbone.dtype), machine, torch.__version__)
+    file = cache_dir("precision") / f"{content_hash(asked)[:40]}.json"
+    try:
+        return Precision(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not there, or damaged
+        found = check_precision(encoder)
+    if found.cosine is not None:
+        with whole_file(file) as new:
+            new.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    return found
 
 
 def check_precision(encoder: HalfPrecisionEncoder) -> Precision:

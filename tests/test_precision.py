@@ -84,6 +84,19 @@ def test_without_memory_for_float32_it_is_said_that_nothing_was_compared():
     assert "were not compared with float32" in found.sentence
 
 
+def test_what_was_compared_is_known_after_a_restart(home, monkeypatch):
+    found = PooledEncoder.untrained(half(), design("mean-causal")).precision
+    assert found.cosine is not None
+    monkeypatch.setattr(PooledEncoder, "embed", None)
+    assert PooledEncoder.untrained(half(), design("mean-causal")).precision == found
+    with pytest.raises(TypeError):  # of another variant nothing is known
+        assert PooledEncoder.untrained(half(), design("eos-causal")).precision
+    (file,) = (home / "cache" / "precision").iterdir()
+    file.write_text("{")
+    with pytest.raises(TypeError):
+        assert PooledEncoder.untrained(half(), design("mean-causal")).precision
+
+
 def test_float32_needs_no_check(monkeypatch):
     encoder = PooledEncoder.untrained(tiny.backbone("llama"), design("mean-causal"))
     monkeypatch.setattr(encoder, "embed", None)
