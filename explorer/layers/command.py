@@ -160,10 +160,11 @@ def draw_probes(file: Path, result: dict[str, Any]) -> None:
     found = [result[key] for key in ("probe", "sts", "next_token") if key in result]
     names = [f"{p['metric']}, {p.get('corpus') or p['name']}" for p in found]
     lines = [Curve(name, p["scores"]) for name, p in zip(names, found, strict=True)]
-    title = f"{result['variant']}: every layer's own vector ({found[0].get('vector', 'states')})"
+    title = f"{result['variant']}: every layer's own vector"
+    full = f"{title} ({found[0].get('vector', 'states')})"
     try:
         with whole_file(file) as temporary:
-            temporary.write_text(alone(curves(lines, title), title), encoding="utf-8")
+            temporary.write_text(alone(curves(lines, title), full), encoding="utf-8")
     except OSError as error:
         raise InputError(f"the picture '{file}' cannot be written: {error.strerror or 'no such folder'}") from error
 

@@ -17,7 +17,7 @@ from ..errors import Cancelled, InputError
 from ..store import Cancel, Progress
 
 TEXTS = 100
-"""Texts that are read at most: a share of some ten thousand tokens is sure to half a percent."""
+"""Texts that are read at most: a share of some thousand tokens is sure to about a percent."""
 BATCH = 8
 
 

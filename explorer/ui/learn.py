@@ -174,7 +174,7 @@ def _reproduce(one: Lesson, bench: Bench) -> Finding:
 
 
 def card_of(services: Services, claim: str) -> ClaimCard | None:
-    """What the shipped study of the default backbone says of a claim; None where none is shipped."""
+    """What the first shipped study says of a claim; None where none is shipped."""
     study = next((s for s in shown_studies(services) if s.shipped), None)
     if study is None:
         return None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..designs import DEFAULT_BACKBONE
+from ..designs import SMOLLM2
 from ..errors import InputError
 from ..run import Run
 from ..store import data_dir
@@ -53,8 +53,8 @@ class Drawn(NamedTuple):
 
 
 def shown_studies(services: Services) -> list[Shown]:
-    """The page's own, newest first, then those beside the checkpoints, that of the default backbone before others."""
-    home = short_name(DEFAULT_BACKBONE)
+    """The page's own, newest first, then those beside the checkpoints, that of the language model before others."""
+    home = short_name(SMOLLM2)
     found: dict[Path, Shown] = {}
     for run in services.runs.list():
         if run.kind == "study" and run.output and run.output not in found:

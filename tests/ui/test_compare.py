@@ -136,5 +136,5 @@ def test_the_address_wins_over_what_was_remembered(services):
 
 def test_what_is_not_valid_any_more_is_left_out(services):
     address = {"variants": "gone,bm25", "corpus": "gone", "k": "a lot", "query": "q" * 9999}
-    assert values(services, {}, address) == (["bm25"], "python-stdlib", 10, "q" * 2000)
+    assert values(services, {}, address) == (["bm25"], "everyday", 10, "q" * 2000)
     assert values(services, {"variants": ["gone"], "k": 900})[0] == services.default_variants()

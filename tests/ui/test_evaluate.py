@@ -133,7 +133,7 @@ def test_the_command_line_takes_what_the_form_makes(tmp_path, shelf):
     assert (options.tasks, options.task) == (["PythonStdlibRetrieval", "STS15"], ["sts:a, b.csv"])
     assert (options.data_dir, options.sample, options.instructions) == (str(tmp_path), 50, "all")
     assert options.instruct == ["STS15=Find it"]  # the other line says what the task says by itself
-    assert (options.dtype, options.backbone, options.output) == ("float32", [], "DIR")
+    assert (options.dtype, options.backbone, options.output) == ("float32", shelf.backbone_ids[-1:], "DIR")
 
 
 @pytest.mark.parametrize(
