@@ -334,7 +334,8 @@ class PooledEncoder:
                     some = lengths and [lengths[i] for i in batch]
                     vectors = self._embed_ids([ids[i] for i in batch], some).numpy()
                 except (torch.OutOfMemoryError, RuntimeError) as error:
-                    budget = self._smaller_budget(error, len(batch), len(batch) * len(ids[batch[0]]))
+                    tokens = len(batch) * len(ids[batch[0]]) if padded else sum(len(ids[i]) for i in batch)
+                    budget = self._smaller_budget(error, len(batch), tokens)
                     continue
                 out[[window[i] for i in batch]] = vectors
                 at += len(batch)
