@@ -224,10 +224,11 @@ class Shelf:
 
     @property
     def shown_first(self) -> list[str]:
-        """`SHOWN_FIRST` where all of it can be had here, else `defaults`."""
+        """`SHOWN_FIRST`, as far as it is on the shelf; `defaults` where no language model of it is."""
         with self._lock:
-            there = SMOLLM2 in self.backbone_ids and all(name in self._variants for name in SHOWN_FIRST)
-        return list(SHOWN_FIRST) if there else self.defaults
+            there = [name for name in SHOWN_FIRST if name in self._variants]
+            models = [name for name in there if self._variants[name].backbone == SMOLLM2]
+        return there if models and SMOLLM2 in self.backbone_ids else self.defaults
 
     def find(self, name: str | None) -> Variant:
         """By name; a bare design name means the default backbone's, trained if there is one. None is no name.
