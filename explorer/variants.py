@@ -128,6 +128,11 @@ class ShelfMemory:
         return sum(self.backbones.values()) + sum(self.variants.values())
 
 
+def untrained_name(name: str) -> str:
+    """What the untrained form of a trained variant is called: smollm2-untrained/eos-causal of smollm2/eos-causal."""
+    return "-untrained/".join(name.split("/", 1))
+
+
 def embedded_backbones() -> tuple[str, ...]:
     """Backbones that need no network: SmolLM2, the language model, where it is on this machine, and MiniLM."""
     return (SMOLLM2, MINILM) if has_smollm2() else (MINILM,)
@@ -224,11 +229,12 @@ class Shelf:
 
     @property
     def shown_first(self) -> list[str]:
-        """`SHOWN_FIRST`, as far as it is on the shelf; `defaults` where no language model of it is."""
+        """`SHOWN_FIRST`, what is not trained in its untrained form; `defaults` where the language model is not here."""
         with self._lock:
-            there = [name for name in SHOWN_FIRST if name in self._variants]
+            names = [name if name in self._variants else untrained_name(name) for name in SHOWN_FIRST]
+            there = [name for name in names if name in self._variants]
             models = [name for name in there if self._variants[name].backbone == SMOLLM2]
-        return there if models and SMOLLM2 in self.backbone_ids else self.defaults
+        return there if models else self.defaults
 
     def find(self, name: str | None) -> Variant:
         """By name; a bare design name means the default backbone's, trained if there is one. None is no name.
