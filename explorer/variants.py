@@ -234,7 +234,7 @@ class Shelf:
             names = [name if name in self._variants else untrained_name(name) for name in SHOWN_FIRST]
             there = [name for name in names if name in self._variants]
             models = [name for name in there if self._variants[name].backbone == SMOLLM2]
-        return there if models else self.defaults
+        return there if models and SMOLLM2 in self.backbone_ids else self.defaults
 
     def find(self, name: str | None) -> Variant:
         """By name; a bare design name means the default backbone's, trained if there is one. None is no name.
