@@ -65,6 +65,7 @@ json.dump([seconds, vectors.tolist()], sys.stdout)
 def theirs(folder: str, dtype: torch.dtype) -> SentenceTransformer:
     """Mean pooling by sentence-transformers, as its documentation says for half precision."""
     transformer = Transformer(folder, max_seq_length=LENGTH, model_kwargs={"dtype": dtype})
+    transformer.modality_config.pop("message", None)  # else every text is put into the model's chat template
     model = SentenceTransformer(
         modules=[transformer, Pooling(transformer.get_embedding_dimension(), "mean")], device="cpu"
     )

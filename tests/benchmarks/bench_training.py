@@ -89,6 +89,7 @@ def plain(config: TrainingConfig, clock: Clock) -> None:
         first = Run(config, Path(folder), Stop(Path(folder)))
     rows = [first.data.pairs[row] for batch in first.plan for row in batch]
     transformer = Transformer(resolve(config.backbone), max_seq_length=config.max_length)
+    transformer.modality_config.pop("message", None)  # else every text is put into the model's chat template
     model = SentenceTransformer(
         modules=[transformer, Pooling(transformer.get_embedding_dimension(), "mean")], device="cpu"
     )
