@@ -68,8 +68,10 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 2
-    for sentence in (*serving.warnings(options, policy), *(() if has_smollm2() else (WITHOUT_SMOLLM2,))):
+    for sentence in serving.warnings(options, policy):
         print(sentence, file=sys.stderr)
+    if not has_smollm2():
+        print(WITHOUT_SMOLLM2, file=sys.stderr)
     if policy.demo:
         keep_below_one_folder()
     from explorer.ui import build_app

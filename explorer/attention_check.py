@@ -18,10 +18,7 @@ from torch import Tensor
 
 from .designs import Attention
 from .errors import InputError
-from .states import StateReader, on_blocks
-
-PARITY = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
-"""Largest accepted difference from the model's own states, relative to their size."""
+from .states import SAME, StateReader, on_blocks
 
 
 def verify_attention(reader: StateReader, ids: Tensor, attention: Attention, name: str) -> None:
@@ -139,7 +136,7 @@ def _listed(layers: Sequence[int]) -> str:
 
 def _check_parity(reader: StateReader, ids: Tensor, mask: Tensor, kind: str) -> None:
     ours, own = reader.states(ids, mask, reader.natural, "tokens")[0].float(), reader.own_forward(ids, mask).float()
-    if (ours - own).abs().max() > PARITY[reader.dtype] * own.abs().max():
+    if (ours - own).abs().max() > SAME[reader.dtype] * own.abs().max():
         raise InputError(
             f"the positions of the backbone {kind} are not understood: its states differ from those it computes by "
             "itself, so it cannot be used here"

@@ -5,11 +5,11 @@ A batch of texts of different lengths is mostly padding: 64 questions of 14 toke
 a transformer in which tokens meet, is computed text by text: texts of equal length together, without a mask.
 
     layout = Layout.of(mask)                         # mask [B, T], padded on either side
-    with packed(model, layout, causal=True) as calls:
+    with packed(model, layout, causal=True) as forward:
         hidden = model(input_ids=layout.flatten(ids), …)         # [1, S, …], S = tokens of all texts
     states = layout.unflatten(hidden)                # [B, T, …], zeros where there is padding
 
-It works where all attention of a model goes through the interface of transformers; `calls` tells how often it did.
+It works where all attention of a model goes through the interface of transformers; `forward.calls` counts how often.
 An exported variant carries this file: it needs torch and transformers alone.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +32,7 @@ if TYPE_CHECKING:
 KERNEL = "pooling_explorer_packed"
 """What the attention is called in the interface of transformers."""
 
-HARMLESS = {
-    "dropout",
-    "scaling",
-    "is_causal",
-    "sliding_window",
-    "output_attentions",
-    "use_cache",
-    "position_ids",
-    "deterministic",
-}
+HARMLESS = {"is_causal", "sliding_window", "output_attentions", "use_cache", "position_ids", "deterministic"}
 """Arguments of an attention that change nothing for a text within a window; any other one that is set is refused."""
 
 
@@ -108,7 +99,7 @@ class Forward:
 
     layout: Layout
     causal: bool
-    calls: int = field(default=0)
+    calls: int = 0
     """How many attentions were computed."""
 
 

